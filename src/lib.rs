@@ -1,0 +1,10 @@
+//! WebRocket: a WebSocket broker between browsers and backend applications,
+//! one io_uring shard per core.
+//!
+//! The modules are floors; imports point down only (`docs/architecture.md`).
+
+pub mod limits;
+pub mod model;
+#[allow(unsafe_code, reason = "the room for unsafe: raw sockets and the ring")]
+pub mod net;
+pub mod wire;

@@ -1,0 +1,156 @@
+//! Every bound of the broker, with its unit last in its name, the reason for
+//! its number, and what happens at the bound.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+// ---------------------------------------------------------------- names
+
+/// Bytes of a channel name. The protocol asks for at least 200 ([OC-06]); one
+/// byte of length keeps names cheap to hash. Past it: 451 to a backend, 454 to a frontend.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of a vhost path. Past it: the path is invalid.
+pub const VHOST_PATH_BYTES_MAX: usize = 255;
+
+/// Bytes of a user id given with a single access token. It is repeated in every
+/// presence record, so a longer one is refused (`ER` 400).
+pub const UID_BYTES_MAX: usize = 1024;
+
+/// Bytes of a permission pattern. Past it: 597, as for one that does not compile.
+pub const PATTERN_BYTES_MAX: usize = 4096;
+
+/// Bytes of compiled regular expression per pattern; the `regex` crate refuses
+/// more, so that a short pattern can't claim megabytes. Past it: 597.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+
+/// Compiled patterns a shard keeps; most users share a handful. Past it the cache starts anew.
+pub const PATTERN_CACHE_MAX: usize = 1024;
+
+// ---------------------------------------------------------------- frontend
+
+/// Bytes of an HTTP upgrade request. Browsers send under 2 KiB, large cookies
+/// included under 16. Past it: 431 and close.
+pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of an upgrade request. Past it: 431 and close.
+pub const UPGRADE_HEADERS_MAX: usize = 64;
+
+/// Bytes of one reassembled WebSocket message ([FR-09]). Past it: close 1009.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Nesting of JSON values in a message ([ER-14] allows 10,000 or less). Past it: 400.
+pub const JSON_DEPTH_MAX: usize = 512;
+
+/// Subscriptions of one session. Each costs memory on two shards. Past it: 403.
+pub const SUBSCRIPTIONS_MAX: usize = 1024;
+
+/// Time that a frontend has to complete its upgrade. Past it: 408 and close.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that a closing connection has to take what is still queued for it.
+/// Past it the socket is closed as it is.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
+
+// ---------------------------------------------------------------- backend
+
+/// Bytes of one backend packet ([BE-27]; 500 kB must pass [BC-11]). Past it: `ER` 400 and close.
+pub const PACKET_BYTES_MAX: usize = 1024 * 1024;
+
+/// Frames looked at in one backend packet; no command has more than three, the
+/// surplus is ignored ([BE-14]).
+pub const PACKET_FRAMES_MAX: usize = 8;
+
+/// Time that a backend has to complete a packet ([BE-22] allows 5 to 15 s). Past it: `ER` 400 and close.
+pub const PACKET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that a kept REQ connection may be silent. Past it: close.
+pub const KEPT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests of one kept connection that wait for their answer. Past it the
+/// connection is not read until answers have gone out.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// The server's heartbeat to its workers ([WK-09]).
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Silence after which a worker is taken for dead: three intervals ([WK-06]). Past it: `QT` and close.
+pub const HEARTBEAT_EXPIRY: Duration = Duration::from_millis(1500);
+
+/// Triggers that may be handed from one full worker to the next before the
+/// frontend gets 503; bounds the way of a trigger across shards.
+pub const TRIGGER_HOPS_MAX: u8 = 8;
+
+// ---------------------------------------------------------------- tokens
+
+/// Lifetime of an unused single access token. Long enough for a page left open
+/// over night, short enough that an abandoned store stays small.
+pub const SINGLE_ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Unused single access tokens per shard. At about 300 bytes each this is 300 MB. Past it: 597.
+pub const SINGLE_ACCESS_TOKENS_MAX: usize = 1_000_000;
+
+// ---------------------------------------------------------------- memory of a connection
+
+/// Bytes queued for one connection. 1 MiB is a second of a busy channel to a
+/// slow phone. Past it the consumer is slow: it is evicted (close 1013).
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes queued at which a connection is no longer read, so that one that sends
+/// requests and never reads answers is held back instead of growing.
+pub const OUTBOX_READ_PAUSE_BYTES: usize = 64 * 1024;
+
+/// Bytes of presence records that one channel may hold; the roster is sent in
+/// one message to each joiner. Past it: 403 to the joiner.
+pub const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+// ---------------------------------------------------------------- shards and rings
+
+/// Shards of one node. Envelopes carry a shard in 16 bits and each shard holds
+/// a count of subscribers for every other.
+pub const SHARDS_MAX: usize = 256;
+
+/// Envelopes per ring. With 4,096 a burst of one turn fits; at about 64 bytes
+/// each a ring takes 256 KiB. Full: backpressure on the origin connection.
+pub const RING_ENVELOPES_MAX: usize = 4096;
+
+/// Entries of a shard's submission queue.
+pub const SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Entries of a shard's completion queue: one turn of a busy shard. The kernel
+/// keeps an overflow list beyond it, nothing is lost.
+pub const COMPLETION_ENTRIES: u32 = 8192;
+
+/// Bytes of the receive buffer that a shard's connections share.
+pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+
+// ---------------------------------------------------------------- work per turn
+
+/// Completions handled in one turn of the pump.
+pub const COMPLETIONS_PER_TURN_MAX: usize = 1024;
+
+/// Envelopes taken from one ring in one turn.
+pub const ENVELOPES_PER_TURN_MAX: usize = 1024;
+
+/// Connections read in one turn; the others stay ready for the next.
+pub const READS_PER_TURN_MAX: usize = 512;
+
+/// Deliveries sent in one turn. At 2.5 us each this is 10 ms, the longest that
+/// a heartbeat waits behind fan-out. The rest goes on in the next turn.
+pub const DELIVERIES_PER_TURN_MAX: usize = 4096;
+
+// Relations between bounds, held at compile time.
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
+const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(JSON_DEPTH_MAX <= 10_000, "section 3.2");
+const _: () = assert!(MESSAGE_BYTES_MAX >= 60_000, "[FR-08]");
+const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
+const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
+const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
+const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
+const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
+const _: () = assert!(
+    PACKET_TIMEOUT.as_secs() >= 5 && PACKET_TIMEOUT.as_secs() <= 15,
+    "[BE-22]"
+);

@@ -1,0 +1,14 @@
+//! Names and values that are valid by construction: what has one of these
+//! types has been checked, and is never checked again.
+
+#![forbid(unsafe_code)]
+
+mod name;
+mod permission;
+mod status;
+mod token;
+
+pub use name::{ChannelKind, ChannelName, VhostPath, WorkerId};
+pub use permission::Permission;
+pub use status::Status;
+pub use token::{AccessToken, Sid, SingleAccessToken};

@@ -1,0 +1,81 @@
+use std::fmt;
+use std::rc::Rc;
+
+use regex::{Regex, RegexBuilder};
+
+use crate::limits::{PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX};
+
+/// Which private and presence channels a session may subscribe: a regular
+/// expression in linear time ([AT-07]), anchored on both sides ([AU-16]).
+#[derive(Clone)]
+pub struct Permission(Rc<Regex>);
+
+impl Permission {
+    /// Compiles a pattern; `None` where it is no regular expression or too
+    /// large to keep. The backend sees 597.
+    pub fn compile(pattern: &str) -> Option<Self> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return None;
+        }
+        // Alone first: `a)(b` would compile inside the anchors.
+        build(pattern)?;
+        build(&format!(r"\A(?:{pattern})\z")).map(|regex| Self(Rc::new(regex)))
+    }
+
+    /// Whether the whole channel name matches.
+    pub fn allows(&self, channel: &str) -> bool {
+        self.0.is_match(channel)
+    }
+}
+
+fn build(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(pattern)
+        .size_limit(PATTERN_COMPILED_BYTES_MAX)
+        .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX)
+        .build()
+        .ok()
+}
+
+impl fmt::Debug for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permission({})", self.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(pattern: &str, channel: &str) -> bool {
+        Permission::compile(pattern).is_some_and(|permission| permission.allows(channel))
+    }
+
+    #[test]
+    fn anchors_alternatives_on_both_sides_au_16() {
+        assert!(allows("private-a|private-b", "private-b"));
+        assert!(!allows("private-a|private-b", "private-bc"));
+        assert!(!allows("private-a|private-b", "xprivate-b"));
+        assert!(allows(".*", "presence-x"));
+        assert!(!allows("", "private-a"));
+    }
+
+    #[test]
+    fn refuses_what_does_not_compile() {
+        for bad in ["(", "a)(b", "[", "*", r"(?<=a)b"] {
+            assert!(Permission::compile(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_too_large() {
+        assert!(Permission::compile(&"a".repeat(PATTERN_BYTES_MAX)).is_some());
+        assert!(Permission::compile(&"a".repeat(PATTERN_BYTES_MAX + 1)).is_none());
+        assert!(Permission::compile("((a{100}){100}){100}").is_none());
+    }
+
+    #[test]
+    fn stays_linear_on_hostile_patterns_at_07() {
+        let permission = Permission::compile("(a+)+b").expect("compiles");
+        assert!(!permission.allows(&"a".repeat(255)));
+    }
+}

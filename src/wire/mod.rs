@@ -1,0 +1,10 @@
+//! Pure codecs over byte slices: no socket, no clock, no state of the broker.
+
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod frame;
+pub mod http;
+pub mod json;
+pub mod message;
+pub mod packet;
