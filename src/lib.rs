@@ -3,8 +3,15 @@
 //!
 //! The modules are floors; imports point down only (`docs/architecture.md`).
 
+pub mod hub;
 pub mod limits;
+pub mod mesh;
 pub mod model;
 #[allow(unsafe_code, reason = "the room for unsafe: raw sockets and the ring")]
 pub mod net;
+#[allow(
+    unsafe_code,
+    reason = "the room for unsafe: system calls that std lacks"
+)]
+pub mod sys;
 pub mod wire;

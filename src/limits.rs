@@ -78,8 +78,8 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// Silence after which a worker is taken for dead: three intervals ([WK-06]). Past it: `QT` and close.
 pub const HEARTBEAT_EXPIRY: Duration = Duration::from_millis(1500);
 
-/// Triggers that may be handed from one full worker to the next before the
-/// frontend gets 503; bounds the way of a trigger across shards.
+/// Workers that a trigger is offered to before the frontend gets 503; bounds
+/// the way of a trigger across shards.
 pub const TRIGGER_HOPS_MAX: u8 = 8;
 
 // ---------------------------------------------------------------- tokens
@@ -114,6 +114,9 @@ pub const SHARDS_MAX: usize = 256;
 /// Envelopes per ring. With 4,096 a burst of one turn fits; at about 64 bytes
 /// each a ring takes 256 KiB. Full: backpressure on the origin connection.
 pub const RING_ENVELOPES_MAX: usize = 4096;
+
+/// Messages from all shards that wait for control. Full: backend clients wait.
+pub const CONTROL_INBOX_MAX: usize = 4096;
 
 /// Entries of a shard's submission queue.
 pub const SUBMISSION_ENTRIES: u32 = 1024;

@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+mod id;
 mod name;
 mod permission;
 mod status;
 mod token;
 
+pub use id::{ChannelId, ConnId, Peer, ShardId, VhostId};
 pub use name::{ChannelKind, ChannelName, VhostPath, WorkerId};
 pub use permission::Permission;
 pub use status::Status;

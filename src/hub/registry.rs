@@ -1,0 +1,130 @@
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::{FxHashMap, FxHasher};
+use subtle::ConstantTimeEq;
+
+use crate::model::{
+    AccessToken, ChannelId, ChannelKind, ChannelName, ShardId, SingleAccessToken, VhostId,
+    VhostPath,
+};
+
+/// A shard's replica of what control writes: vhosts, their access tokens, their channels.
+pub struct Registry {
+    shards: u16,
+    paths: FxHashMap<VhostPath, VhostId>,
+    vhosts: FxHashMap<VhostId, Vhost>,
+}
+
+struct Vhost {
+    path: VhostPath,
+    token: AccessToken,
+    channels: FxHashMap<ChannelName, Channel>,
+}
+
+/// An open channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    /// Tells it from an earlier channel of the same name.
+    pub id: ChannelId,
+    /// What it asks of its subscribers.
+    pub kind: ChannelKind,
+    /// The shard that orders its broadcasts and keeps its roster.
+    pub home: ShardId,
+}
+
+impl Registry {
+    pub(super) fn new(shards: u16) -> Self {
+        Self {
+            shards,
+            paths: FxHashMap::default(),
+            vhosts: FxHashMap::default(),
+        }
+    }
+
+    /// The vhost at this path.
+    pub fn vhost(&self, path: &str) -> Option<VhostId> {
+        self.paths.get(path).copied()
+    }
+
+    /// The vhost at this path, for whoever knows its token. Compared in constant time.
+    pub fn authorize(&self, path: &str, token: &[u8]) -> Option<VhostId> {
+        let id = self.vhost(path)?;
+        let known = self.vhosts.get(&id)?.token;
+        let given = AccessToken::parse(token)?;
+        bool::from(known.as_bytes().ct_eq(given.as_bytes())).then_some(id)
+    }
+
+    /// The open channel of this name, with its name in shared form.
+    pub fn channel(&self, vhost: VhostId, name: &str) -> Option<(&ChannelName, Channel)> {
+        let (name, channel) = self.vhosts.get(&vhost)?.channels.get_key_value(name)?;
+        Some((name, *channel))
+    }
+
+    pub(super) fn has_vhost(&self, vhost: VhostId) -> bool {
+        self.vhosts.contains_key(&vhost)
+    }
+
+    pub(super) fn add_vhost(&mut self, id: VhostId, path: VhostPath, token: AccessToken) {
+        self.paths.insert(path.clone(), id);
+        self.vhosts.insert(
+            id,
+            Vhost {
+                path,
+                token,
+                channels: FxHashMap::default(),
+            },
+        );
+    }
+
+    /// Removes the vhost and tells which channels it had.
+    pub(super) fn remove_vhost(&mut self, id: VhostId) -> Vec<Channel> {
+        let Some(vhost) = self.vhosts.remove(&id) else {
+            return Vec::new();
+        };
+        self.paths.remove(&vhost.path);
+        vhost.channels.into_values().collect()
+    }
+
+    pub(super) fn replace_token(&mut self, id: VhostId, token: AccessToken) {
+        if let Some(vhost) = self.vhosts.get_mut(&id) {
+            vhost.token = token;
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        vhost: VhostId,
+        id: ChannelId,
+        name: ChannelName,
+    ) -> Option<Channel> {
+        let home = home_of_channel(vhost, name.as_str(), self.shards);
+        let channel = Channel {
+            id,
+            kind: name.kind(),
+            home,
+        };
+        self.vhosts.get_mut(&vhost)?.channels.insert(name, channel);
+        Some(channel)
+    }
+
+    pub(super) fn close(&mut self, vhost: VhostId, name: &ChannelName) -> Option<Channel> {
+        self.vhosts.get_mut(&vhost)?.channels.remove(name)
+    }
+}
+
+/// The home shard of a channel; every shard, and control, finds the same.
+pub fn home_of_channel(vhost: VhostId, name: &str, shards: u16) -> ShardId {
+    let mut hasher = FxHasher::default();
+    (vhost, name).hash(&mut hasher);
+    spread(hasher.finish(), shards)
+}
+
+/// The home shard of a single access token.
+pub fn home_of_token(token: &SingleAccessToken, shards: u16) -> ShardId {
+    spread(token.spread(), shards)
+}
+
+/// Maps a hash to a shard by its high bits, the best mixed ones of `FxHasher`.
+fn spread(hash: u64, shards: u16) -> ShardId {
+    ((u128::from(hash) * u128::from(shards)) >> 64) as ShardId
+}
