@@ -1,0 +1,237 @@
+//! JSON without a tree: the text is checked in one pass and its parts are
+//! spliced as they stand, so that numbers, escapes and unknown members pass
+//! through unchanged ([BR-11]).
+
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+pub(in crate::wire) use scan::{Scan, Value};
+
+/// The members of an object whose text is known to be valid, without its braces
+/// and the white space next to them; empty for `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Members<'a>(&'a str);
+
+impl<'a> Members<'a> {
+    /// Those of `{}`.
+    pub const EMPTY: Self = Self("");
+
+    /// Members that were taken from a valid object before, kept as text.
+    pub fn trusted(text: &'a str) -> Self {
+        Self(text.trim_matches(SPACE))
+    }
+
+    /// `"name":value` separated by commas.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether the object has no member.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each member's name and the text of its value, in the order written.
+    pub fn iter(self) -> impl Iterator<Item = (JsonString<'a>, &'a str)> {
+        let mut scan = Scan::new(self.0);
+        std::iter::from_fn(move || {
+            if scan.is_at_end() {
+                return None;
+            }
+            let name = scan.name()?;
+            let value = scan.raw_value(1)?;
+            scan.skip_space();
+            let _more = scan.take(b',');
+            scan.skip_space();
+            Some((name, value))
+        })
+    }
+
+    /// The members but those of the given names, however their names are
+    /// escaped. Borrowed where there is none of them.
+    pub fn without(self, names: &[&str]) -> Cow<'a, str> {
+        let named = |name: &JsonString<'_>| names.iter().any(|other| name.is(other));
+        if !self.iter().any(|(name, _)| named(&name)) {
+            return Cow::Borrowed(self.0);
+        }
+        let mut kept = String::with_capacity(self.0.len());
+        for (name, value) in self.iter().filter(|(name, _)| !named(name)) {
+            write_member(&mut kept, name, value);
+        }
+        Cow::Owned(kept)
+    }
+
+    /// The inside of a valid value where it is an object.
+    fn inside(raw: &'a str) -> Option<Self> {
+        let inside = raw.strip_prefix('{')?.strip_suffix('}')?;
+        Some(Self(inside.trim_matches(SPACE)))
+    }
+}
+
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// The members of `text` where the whole of it is one valid object.
+pub fn parse_members(text: &str) -> Option<Members<'_>> {
+    let mut scan = Scan::new(text);
+    scan.skip_space();
+    let Value::Object(members) = scan.value(0)? else {
+        return None;
+    };
+    scan.end()?;
+    Some(members)
+}
+
+/// `base` with the members of `over` put over it: those of `base` that have a
+/// name in `over` are gone.
+pub fn merge(base: Members<'_>, over: Members<'_>) -> String {
+    // Hashed, since both may hold a hundred thousand names chosen to hurt.
+    let replaced: HashSet<Cow<'_, str>> = over.iter().map(|(name, _)| name.unescape()).collect();
+    let mut merged = String::with_capacity(base.0.len() + 1 + over.0.len());
+    for (name, value) in base.iter() {
+        if !replaced.contains(&name.unescape()) {
+            write_member(&mut merged, name, value);
+        }
+    }
+    push_members(&mut merged, over.0);
+    merged
+}
+
+/// Appends members to members, with a comma where both sides have some.
+pub(in crate::wire) fn push_members(out: &mut String, members: &str) {
+    if !out.is_empty() && !members.is_empty() {
+        out.push(',');
+    }
+    out.push_str(members);
+}
+
+fn write_member(out: &mut String, name: JsonString<'_>, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    out.push_str(name.raw);
+    out.push(':');
+    out.push_str(value);
+}
+
+/// A valid JSON string as it stands in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonString<'a> {
+    raw: &'a str,
+    escaped: bool,
+}
+
+impl<'a> JsonString<'a> {
+    /// The text with its quotes and escapes.
+    pub fn raw(self) -> &'a str {
+        self.raw
+    }
+
+    /// What the string says. Half a surrogate pair becomes U+FFFD, since Rust
+    /// text has no room for it.
+    pub fn unescape(self) -> Cow<'a, str> {
+        let inside = &self.raw[1..self.raw.len() - 1];
+        if self.escaped {
+            Cow::Owned(unescape(inside))
+        } else {
+            Cow::Borrowed(inside)
+        }
+    }
+
+    /// Whether it is `""`.
+    pub fn is_empty(self) -> bool {
+        self.raw.len() == 2
+    }
+
+    /// Whether it says `text`.
+    pub fn is(self, text: &str) -> bool {
+        // An escape is never shorter than what it says.
+        self.raw.len() >= text.len() + 2 && self.unescape() == text
+    }
+
+    /// Whether the first character that it says is a colon ([BR-10]).
+    pub fn starts_with_colon(self) -> bool {
+        self.unescape().starts_with(':')
+    }
+}
+
+fn unescape(mut rest: &str) -> String {
+    let mut text = String::with_capacity(rest.len());
+    while let Some((plain, after)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut chars = after.chars();
+        text.push(match chars.next() {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => {
+                let (said, after) = unescape_unicode(chars.as_str());
+                chars = after.chars();
+                said
+            }
+            // A quote, a slash or a backslash says itself.
+            Some(itself) => itself,
+            None => break,
+        });
+        rest = chars.as_str();
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The character of the digits behind `\u`, and what follows them; takes the
+/// second half of a surrogate pair along.
+fn unescape_unicode(text: &str) -> (char, &str) {
+    let (unit, after) = hex_unit(text);
+    if (0xd800..0xdc00).contains(&unit)
+        && let Some(next) = after.strip_prefix("\\u")
+        && let (low @ 0xdc00..0xe000, after) = hex_unit(next)
+    {
+        let pair = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+        return (
+            char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER),
+            after,
+        );
+    }
+    (
+        char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
+        after,
+    )
+}
+
+fn hex_unit(text: &str) -> (u32, &str) {
+    let (digits, after) = text.split_at_checked(4).unwrap_or((text, ""));
+    (u32::from_str_radix(digits, 16).unwrap_or(0xfffd), after)
+}
+
+/// Appends `text` as a JSON string, quoted and escaped.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(scan::skip_plain(rest.as_bytes(), 0));
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            None => break,
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(control) => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.push_str("\\u00");
+                out.push(char::from(HEX[control as usize >> 4 & 15]));
+                out.push(char::from(HEX[control as usize & 15]));
+            }
+        }
+        rest = chars.as_str();
+    }
+    out.push('"');
+}
