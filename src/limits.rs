@@ -101,6 +101,14 @@ pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// requests and never reads answers is held back instead of growing.
 pub const OUTBOX_READ_PAUSE_BYTES: usize = 64 * 1024;
 
+/// Spare send buffers that a shard keeps: as many connections as fill their
+/// sockets in one turn of a busy shard. Past it: buffers are freed.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+
+/// Bytes of one spare send buffer; with all of them a shard keeps 4 MiB at
+/// most. A larger buffer is freed.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of presence records that one channel may hold; the roster is sent in
 /// one message to each joiner. Past it: 403 to the joiner.
 pub const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -124,6 +132,35 @@ pub const SUBMISSION_ENTRIES: u32 = 1024;
 /// Entries of a shard's completion queue: one turn of a busy shard. The kernel
 /// keeps an overflow list beyond it, nothing is lost.
 pub const COMPLETION_ENTRIES: u32 = 8192;
+
+/// Connections of one shard: a slot has 24 bits in a ring's `user_data`. The
+/// kernel's 4 KiB a socket make 64 GiB of it. Past it: the connection is refused.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 24;
+
+/// Listeners of one shard: frontend, TLS, backend and admin with room to spare.
+pub const LISTENERS_PER_SHARD_MAX: usize = 16;
+
+/// Connections that wait in the kernel to be accepted; it takes the smaller of
+/// this and `net.core.somaxconn` (4,096 by default). Past it: SYNs are dropped and tried anew.
+pub const LISTEN_BACKLOG_CONNECTIONS: i32 = 4096;
+
+/// First pause of a listener that ran out of descriptors or memory; each
+/// further failure doubles it. Short, for most shortages are bursts.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Longest pause of such a listener: a second later is soon enough for a
+/// client that waits, and costs nothing while the shortage lasts.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Silence after which the kernel asks whether a peer still lives. Under the
+/// timeouts of most NAT boxes (5 minutes and more).
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
+
+/// Time between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Unanswered questions after which the connection fails: three minutes after the last byte.
+pub const KEEPALIVE_PROBES: u32 = 4;
 
 /// Bytes of the receive buffer that a shard's connections share.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
@@ -153,6 +190,8 @@ const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
+const _: () = assert!(COMPLETIONS_PER_TURN_MAX <= COMPLETION_ENTRIES as usize);
+const _: () = assert!(ACCEPT_PAUSE_MIN.as_nanos() < ACCEPT_PAUSE_MAX.as_nanos());
 const _: () = assert!(
     PACKET_TIMEOUT.as_secs() >= 5 && PACKET_TIMEOUT.as_secs() <= 15,
     "[BE-22]"

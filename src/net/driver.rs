@@ -1,0 +1,292 @@
+use std::io;
+use std::marker::PhantomData;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::accept::Listeners;
+use super::error::DriverError;
+use super::ring::{Completion, Ring};
+use super::socket::Socket;
+use super::user_data::{ListenerKey, Operation};
+use crate::limits::{
+    COMPLETION_ENTRIES, COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, SUBMISSION_ENTRIES,
+};
+use crate::model::ConnId;
+use crate::sys::EventFd;
+
+const READABLE: libc::c_int = (libc::POLLIN | libc::POLLRDHUP) as libc::c_int;
+const WRITABLE: libc::c_int = libc::POLLOUT as libc::c_int;
+
+/// One ring and what it watches. Belongs to the thread that made it.
+///
+/// The order of calls, for each connection:
+///
+/// 1. [`Event::Accepted`] hands out a socket (or [`connect`](super::connect)
+///    makes one). Give it a [`ConnId`] that no connection had before, and [`watch`](Self::watch) it.
+/// 2. On [`Event::Readable`] call [`Socket::recv`] until it gives fewer bytes
+///    than asked for, or `Empty`, `Ended` or `Failed`. **Readiness is an edge**: what is
+///    left unread is not announced again until more arrives. Who stops early
+///    (backpressure, a turn's bound) must remember to go on without an event.
+/// 3. Where [`Socket::send`] is short or says `Full`, [`watch_writable`](Self::watch_writable)
+///    once, and go on at [`Event::Writable`].
+/// 4. [`unwatch`](Self::unwatch) takes the socket back and closes it. No event of
+///    this connection comes out of a later [`poll`](Self::poll).
+///
+/// Everything takes effect with the next [`poll`](Self::poll).
+pub struct Driver {
+    ring: Ring,
+    /// By slot: what a completion may be for, and the descriptor to poll anew
+    /// when the kernel ends a poll by itself. The only memory that a watched
+    /// connection takes here: eight bytes, none of its own.
+    watched: Vec<Watched>,
+    listeners: Listeners,
+    wakeups: Option<EventFd>,
+    /// The kernel takes submissions only from the thread that made the ring.
+    _bound_to_thread: PhantomData<*const ()>,
+}
+
+#[derive(Clone, Copy)]
+struct Watched {
+    generation: u32,
+    /// Negative: the slot is free.
+    fd: RawFd,
+}
+
+const FREE: Watched = Watched {
+    generation: 0,
+    fd: -1,
+};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection came in; drop the socket to refuse it.
+    Accepted {
+        /// The tag given to [`Driver::listen`].
+        listener: u8,
+        /// The connection.
+        socket: Socket,
+    },
+    /// A listener ran out of something (descriptors, memory) and pauses; the
+    /// driver takes it up again by itself. Connections wait in the kernel.
+    AcceptFailed {
+        /// The tag given to [`Driver::listen`].
+        listener: u8,
+        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` and the like.
+        error: io::Error,
+    },
+    /// Bytes, the end or an error wait at this connection.
+    Readable(ConnId),
+    /// The connection takes bytes again, or has failed.
+    Writable(ConnId),
+    /// Another thread rang; its eventfd is cleared already.
+    Woken,
+}
+
+impl Driver {
+    /// A ring with nothing to watch, bound to this thread.
+    ///
+    /// # Errors
+    /// A [`DriverError`] inside where the system offers no fitting io_uring;
+    /// otherwise what `io_uring_setup(2)` says, `EMFILE` above all.
+    pub fn new() -> io::Result<Self> {
+        Self::with_entries(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
+    }
+
+    pub(super) fn with_entries(submissions: u32, completions: u32) -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new(submissions, completions)?,
+            watched: Vec::new(),
+            listeners: Listeners::default(),
+            wakeups: None,
+            _bound_to_thread: PhantomData,
+        })
+    }
+
+    /// Turns each ring of `event` into an [`Event::Woken`].
+    ///
+    /// # Errors
+    /// [`DriverError::AlreadyWatching`]: one eventfd wakes a thread.
+    pub fn watch_wakeups(&mut self, event: &EventFd) -> io::Result<()> {
+        if self.wakeups.is_some() {
+            return Err(DriverError::AlreadyWatching.into());
+        }
+        self.wakeups = Some(event.clone());
+        self.arm_wakeups();
+        Ok(())
+    }
+
+    /// Accepts connections of this listener, named `tag` in their events.
+    ///
+    /// # Errors
+    /// [`DriverError::TooManyListeners`].
+    pub fn listen(&mut self, listener: TcpListener, tag: u8) -> io::Result<()> {
+        self.listeners.start(listener, tag, &mut self.ring)
+    }
+
+    /// Closes all listeners. Connections that the kernel had accepted before
+    /// still come as events of the next polls.
+    pub fn stop_listening(&mut self) {
+        self.listeners.stop(&mut self.ring);
+    }
+
+    /// Announces when `socket` has something to read, from now on and until
+    /// [`Self::unwatch`]; at once if it has already. The socket must not be
+    /// closed in any other way.
+    ///
+    /// # Errors
+    /// [`DriverError::TooManyConnections`] where the slot is past the bound.
+    pub fn watch(&mut self, conn: ConnId, socket: &Socket) -> io::Result<()> {
+        let slot = conn.slot as usize;
+        if slot >= CONNECTIONS_PER_SHARD_MAX {
+            return Err(DriverError::TooManyConnections.into());
+        }
+        if slot >= self.watched.len() {
+            self.watched.resize(slot + 1, FREE);
+        }
+        let fd = socket.as_raw_fd();
+        self.watched[slot] = Watched {
+            generation: conn.generation,
+            fd,
+        };
+        self.ring.poll_many(fd, READABLE, Operation::Read(conn));
+        Ok(())
+    }
+
+    /// Announces once when the watched `socket` takes bytes. To be called
+    /// again only after its [`Event::Writable`].
+    ///
+    /// # Errors
+    /// [`DriverError::TooManyConnections`] where the slot is past the bound.
+    pub fn watch_writable(&mut self, conn: ConnId, socket: &Socket) -> io::Result<()> {
+        if conn.slot as usize >= CONNECTIONS_PER_SHARD_MAX {
+            return Err(DriverError::TooManyConnections.into());
+        }
+        self.ring
+            .poll_once(socket.as_raw_fd(), WRITABLE, Operation::Write(conn));
+        Ok(())
+    }
+
+    /// Ends the watching and closes the socket: its FIN (or RST after
+    /// [`Socket::reset_on_close`]) leaves with the next [`Self::poll`].
+    /// `had_write_watch`: a [`Self::watch_writable`] has not been answered yet.
+    pub fn unwatch(&mut self, conn: ConnId, socket: Socket, had_write_watch: bool) {
+        // The polls hold the file open until they are cancelled, and only their
+        // end closes it. Their `user_data` carries the generation, so neither
+        // the slot nor the descriptor's number need to wait for that.
+        if self.is_watched(conn) {
+            self.watched[conn.slot as usize] = FREE;
+            self.ring.cancel(Operation::Read(conn));
+        }
+        if had_write_watch {
+            self.ring.cancel(Operation::Write(conn));
+        }
+        drop(socket);
+    }
+
+    /// Submits, waits at most `timeout` (`None`: until something happens,
+    /// zero: not at all) and appends at most [`COMPLETIONS_PER_TURN_MAX`] events.
+    /// May return before the time without any.
+    ///
+    /// # Errors
+    /// When the ring itself is broken; nothing of it works from then on.
+    pub fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let pause = self.listeners.resume(&mut self.ring);
+        let timeout = match (timeout, pause) {
+            (Some(timeout), Some(pause)) => Some(timeout.min(pause)),
+            (timeout, pause) => timeout.or(pause),
+        };
+        self.ring.wait(timeout)?;
+        for _ in 0..COMPLETIONS_PER_TURN_MAX {
+            let Some(completion) = self.ring.take_completion() else {
+                break;
+            };
+            events.extend(self.handle_completion(&completion));
+        }
+        Ok(())
+    }
+
+    fn handle_completion(&mut self, completion: &Completion) -> Option<Event> {
+        match completion.operation {
+            Operation::Cancel => None,
+            Operation::Wakeup => self.handle_wakeup(completion.more),
+            Operation::Accept(key) => self.handle_accept(key, completion),
+            Operation::Read(conn) => self.handle_readable(conn, completion.more),
+            Operation::Write(conn) => self.is_watched(conn).then_some(Event::Writable(conn)),
+        }
+    }
+
+    fn handle_wakeup(&mut self, more: bool) -> Option<Event> {
+        self.wakeups.as_ref()?.clear();
+        if !more {
+            self.arm_wakeups();
+        }
+        Some(Event::Woken)
+    }
+
+    fn handle_accept(&mut self, key: ListenerKey, completion: &Completion) -> Option<Event> {
+        let &Completion { result, more, .. } = completion;
+        if result < 0 {
+            let error = io::Error::from_raw_os_error(-result);
+            let pauses = self
+                .listeners
+                .handle_failure(key, -result, more, &mut self.ring);
+            return pauses.then_some(Event::AcceptFailed {
+                listener: key.tag,
+                error,
+            });
+        }
+        // SAFETY: the kernel made this descriptor for this completion, which is
+        // handled once; nobody else has it.
+        let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(result) });
+        self.listeners.handle_accepted(key, more, &mut self.ring);
+        Some(Event::Accepted {
+            listener: key.tag,
+            socket,
+        })
+    }
+
+    /// Also an error means readable: the next `recv` shows what it is.
+    fn handle_readable(&mut self, conn: ConnId, more: bool) -> Option<Event> {
+        if !self.is_watched(conn) {
+            return None;
+        }
+        if !more {
+            // A full completion queue ends a poll; it goes on where it was.
+            let fd = self.watched[conn.slot as usize].fd;
+            self.ring.poll_many(fd, READABLE, Operation::Read(conn));
+        }
+        Some(Event::Readable(conn))
+    }
+
+    fn arm_wakeups(&mut self) {
+        if let Some(event) = &self.wakeups {
+            let fd = event.as_raw_fd();
+            self.ring
+                .poll_many(fd, libc::POLLIN.into(), Operation::Wakeup);
+        }
+    }
+
+    fn is_watched(&self, conn: ConnId) -> bool {
+        self.watched
+            .get(conn.slot as usize)
+            .is_some_and(|watched| watched.fd >= 0 && watched.generation == conn.generation)
+    }
+}
+
+/// Closes the connections that were accepted and never handed out.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop_listening();
+        self.watched.clear();
+        let mut events = Vec::new();
+        // One pass per turn that the completion queue and its overflow can hold;
+        // bounded, for others go on writing to sockets that are still watched.
+        for _ in 0..2 * COMPLETION_ENTRIES as usize / COMPLETIONS_PER_TURN_MAX {
+            if self.poll(Some(Duration::ZERO), &mut events).is_err() || self.ring.ready() == 0 {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use thiserror::Error;
+
+use super::socket::{Sent, Socket};
+use super::spare::Spare;
+use crate::limits::OUTBOX_BYTES_MAX;
+
+/// A connection's bounded send queue: the bytes that its socket did not take,
+/// in one contiguous piece. Owns no memory while it is empty.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    /// Bytes at the front that are sent already.
+    sent: usize,
+}
+
+/// How far a [`Outbox::flush`] came.
+#[derive(Debug)]
+pub enum Flushed {
+    /// All is sent.
+    Empty,
+    /// The socket is full; watch it for writability.
+    Blocked,
+    /// The connection is lost, and what was queued with it.
+    Failed(io::Error),
+}
+
+/// The delivery does not fit: the consumer is slow. The caller evicts or drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the outbox has no room")]
+pub struct OutboxFull;
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes queued.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Queues bytes that must not be dropped: replies, pongs, closes. Their
+    /// number is bounded by not reading a connection past [`OUTBOX_READ_PAUSE_BYTES`].
+    ///
+    /// [`OUTBOX_READ_PAUSE_BYTES`]: crate::limits::OUTBOX_READ_PAUSE_BYTES
+    pub fn push(&mut self, bytes: &[u8], spare: &mut Spare) {
+        if self.bytes.capacity() == 0 && !bytes.is_empty() {
+            self.bytes = spare.take();
+        }
+        // Moving the rest to the front is paid by the bytes sent before it.
+        let grows = self.bytes.len() + bytes.len() > self.bytes.capacity();
+        if grows && self.sent >= self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Queues a delivery, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`OutboxFull`] past [`OUTBOX_BYTES_MAX`]; nothing is queued then.
+    pub fn try_push(&mut self, bytes: &[u8], spare: &mut Spare) -> Result<(), OutboxFull> {
+        if bytes.len() > OUTBOX_BYTES_MAX.saturating_sub(self.len()) {
+            return Err(OutboxFull);
+        }
+        self.push(bytes, spare);
+        Ok(())
+    }
+
+    /// Sends what the socket takes.
+    pub fn flush(&mut self, socket: &Socket, spare: &mut Spare) -> Flushed {
+        if self.is_empty() {
+            return Flushed::Empty;
+        }
+        match socket.send(&self.bytes[self.sent..]) {
+            Sent::Bytes(count) => {
+                self.sent += count;
+                if self.is_empty() {
+                    self.clear(spare);
+                    return Flushed::Empty;
+                }
+                // A short send: the socket is full.
+                Flushed::Blocked
+            }
+            Sent::Full => Flushed::Blocked,
+            Sent::Failed(error) => {
+                self.clear(spare);
+                Flushed::Failed(error)
+            }
+        }
+    }
+
+    /// Forgets what is queued and gives the memory back.
+    pub fn clear(&mut self, spare: &mut Spare) {
+        spare.give_back(std::mem::take(&mut self.bytes));
+        self.sent = 0;
+    }
+}
+
+const _: () = assert!(size_of::<Outbox>() <= 40);
