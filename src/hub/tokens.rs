@@ -1,0 +1,104 @@
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::envelope::Grant;
+use crate::model::{SingleAccessToken, VhostId};
+
+/// The unused single access tokens whose home this shard is.
+#[derive(Default)]
+pub(super) struct Tokens {
+    issued: FxHashMap<SingleAccessToken, Issued>,
+    /// In the order of expiry; holds taken ones too, until their time.
+    expiries: VecDeque<(u64, SingleAccessToken)>,
+}
+
+struct Issued {
+    vhost: VhostId,
+    grant: Box<Grant>,
+}
+
+impl Tokens {
+    pub(super) fn issue(
+        &mut self,
+        vhost: VhostId,
+        token: SingleAccessToken,
+        grant: Box<Grant>,
+        expires_at_ms: u64,
+    ) {
+        // Nearly always at the end: all tokens live equally long.
+        let place = self.expiries.partition_point(|&(at, _)| at <= expires_at_ms);
+        self.expiries.insert(place, (expires_at_ms, token));
+        self.issued.insert(token, Issued { vhost, grant });
+    }
+
+    /// Takes the token, once and for all ([AU-06, AU-07]). One of another vhost stays ([AU-08]).
+    pub(super) fn take(&mut self, vhost: VhostId, token: &SingleAccessToken) -> Option<Box<Grant>> {
+        if self.issued.get(token)?.vhost != vhost {
+            return None;
+        }
+        self.issued.remove(token).map(|issued| issued.grant)
+    }
+
+    /// Forgets one token whose time is over; call until `None`.
+    pub(super) fn expire(&mut self, now_ms: u64) -> Option<SingleAccessToken> {
+        while self.expiries.front().is_some_and(|&(at, _)| at <= now_ms) {
+            let (_, token) = self.expiries.pop_front()?;
+            if self.issued.remove(&token).is_some() {
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    pub(super) fn forget_vhost(&mut self, vhost: VhostId) {
+        self.issued.retain(|_, issued| issued.vhost != vhost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(byte: u8) -> SingleAccessToken {
+        SingleAccessToken::from_random([byte; 64])
+    }
+
+    fn grant() -> Box<Grant> {
+        Box::new(Grant { uid: "joe".into(), pattern: ".*".into() })
+    }
+
+    #[test]
+    fn a_token_works_once_and_only_in_its_vhost_au_06_au_08() {
+        let mut tokens = Tokens::default();
+        tokens.issue(VhostId(1), token(1), grant(), 100);
+        assert!(tokens.take(VhostId(2), &token(1)).is_none());
+        assert!(tokens.take(VhostId(1), &token(2)).is_none());
+        assert_eq!(tokens.take(VhostId(1), &token(1)), Some(grant()));
+        assert!(tokens.take(VhostId(1), &token(1)).is_none());
+    }
+
+    #[test]
+    fn expires_at_its_time_and_not_before() {
+        let mut tokens = Tokens::default();
+        tokens.issue(VhostId(1), token(2), grant(), 200);
+        tokens.issue(VhostId(1), token(1), grant(), 100);
+        tokens.issue(VhostId(1), token(3), grant(), 100);
+        tokens.take(VhostId(1), &token(3));
+        assert_eq!(tokens.expire(99), None);
+        assert_eq!(tokens.expire(100), Some(token(1)));
+        assert_eq!(tokens.expire(100), None);
+        assert!(tokens.take(VhostId(1), &token(2)).is_some());
+        assert_eq!(tokens.expire(300), None);
+    }
+
+    #[test]
+    fn tokens_go_with_their_vhost() {
+        let mut tokens = Tokens::default();
+        tokens.issue(VhostId(1), token(1), grant(), 100);
+        tokens.issue(VhostId(2), token(2), grant(), 100);
+        tokens.forget_vhost(VhostId(1));
+        assert!(tokens.take(VhostId(1), &token(1)).is_none());
+        assert!(tokens.take(VhostId(2), &token(2)).is_some());
+    }
+}
