@@ -14,4 +14,6 @@ pub mod net;
     reason = "the room for unsafe: system calls that std lacks"
 )]
 pub mod sys;
+pub mod session;
+pub mod shard;
 pub mod wire;

@@ -109,6 +109,11 @@ pub const SPARE_BUFFERS_MAX: usize = 64;
 /// most. A larger buffer is freed.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of frames that one turn gathers for fan-out before it sends them. Well
+/// under the outbox, so that a receiver that keeps up is never over its bound.
+/// Past it: the turn takes nothing more in.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes of presence records that one channel may hold; the roster is sent in
 /// one message to each joiner. Past it: 403 to the joiner.
 pub const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -162,6 +167,10 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered questions after which the connection fails: three minutes after the last byte.
 pub const KEEPALIVE_PROBES: u32 = 4;
 
+/// Bytes of registered memory of a shard's executor, which does no I/O of its
+/// own; glommio's default would keep 10 MiB resident.
+pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
+
 /// Bytes of the receive buffer that a shard's connections share.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -172,6 +181,12 @@ pub const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 
 /// Envelopes taken from one ring in one turn.
 pub const ENVELOPES_PER_TURN_MAX: usize = 1024;
+
+/// Granularity of a shard's timers. Every deadline is at least a hundred times longer.
+pub const TIMER_TICK: Duration = Duration::from_millis(10);
+
+/// Longest sleep of a shard whose rings are full: the taker of a ring wakes nobody.
+pub const STALLED_SLEEP: Duration = Duration::from_millis(1);
 
 /// Connections read in one turn; the others stay ready for the next.
 pub const READS_PER_TURN_MAX: usize = 512;
@@ -187,6 +202,7 @@ const _: () = assert!(JSON_DEPTH_MAX <= 10_000, "section 3.2");
 const _: () = assert!(MESSAGE_BYTES_MAX >= 60_000, "[FR-08]");
 const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX < OUTBOX_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);

@@ -28,10 +28,6 @@ impl Batch {
         self.has_announcements |= !custom;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

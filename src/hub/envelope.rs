@@ -99,6 +99,8 @@ pub enum Delivery {
         conn: ConnId,
         /// The channel joined.
         channel: ChannelId,
+        /// The channel's home shard.
+        home: ShardId,
         /// The members present before, as a JSON array; presence channels only.
         roster: Option<Bytes>,
     },

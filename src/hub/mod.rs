@@ -1,9 +1,185 @@
 //! One shard's state, without sockets and clocks: channels, subscriptions,
-//! presence, fan-out, lobby, and a replica of the registry.
+//! presence, fan-out, lobbies, single access tokens, and a replica of the
+//! registry. What comes in is a command or an envelope; what goes out are calls
+//! of [`Effects`]. It runs under the simulation as it runs in production.
 
 #![forbid(unsafe_code)]
 
+mod backend;
+mod batch;
+mod channel;
+mod command;
+mod delivery;
+mod effects;
 pub mod envelope;
+mod fanout;
+mod home;
+mod lobby;
 mod registry;
+mod roster;
+mod session;
+mod tokens;
+mod trigger;
 
+pub use effects::{Answer, Effects, Flow};
 pub use registry::{Channel, Registry, home_of_channel, home_of_token};
+
+use bytes::BytesMut;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use crate::limits::PATTERN_CACHE_MAX;
+use crate::model::{ChannelId, ConnId, Peer, Permission, ShardId, Sid, VhostId};
+use crate::wire::event;
+use channel::Local;
+use fanout::FanOut;
+use home::Home;
+use lobby::Lobby;
+use session::Session;
+use tokens::Tokens;
+
+/// The state of one shard.
+///
+/// The order of calls, per turn of the pump: [`Self::set_time`]; then in any
+/// order [`Self::handle_delivery`], [`Self::handle_request`],
+/// [`Self::handle_message`] and the calls of backend clients, stopping when
+/// [`Self::is_saturated`]; then [`Self::flush`], which sends what the turn's
+/// broadcasts have gathered. A connection whose message was answered with
+/// [`Flow::Wait`] or [`Flow::Retry`] gives no further one before
+/// [`Effects::resume`]. [`Self::handle_room`] is called when full rings have
+/// room again.
+pub struct Hub {
+    id: ShardId,
+    now_ms: u64,
+    registry: Registry,
+    /// By the slot of their connection.
+    sessions: Vec<Option<Box<Session>>>,
+    /// Channels with subscribers on this shard.
+    locals: Slab<Local>,
+    local_keys: FxHashMap<ChannelId, u32>,
+    /// Channels whose home this shard is.
+    homes: FxHashMap<ChannelId, Home>,
+    fan_out: FanOut,
+    lobbies: FxHashMap<VhostId, Lobby>,
+    tokens: Tokens,
+    permissions: FxHashMap<Box<str>, Permission>,
+    /// Connections that wait for room in a ring.
+    stalled: Vec<ConnId>,
+    /// Frames that may cross cores are encoded here; a frame shares the buffer
+    /// by reference, and the buffer is used anew once all its frames are gone.
+    frames: BytesMut,
+    /// For bytes that are handed over at once.
+    scratch: Vec<u8>,
+}
+
+impl Hub {
+    /// The hub of shard `id` out of `shards`.
+    pub fn new(id: ShardId, shards: u16) -> Self {
+        Self {
+            id,
+            now_ms: 0,
+            registry: Registry::new(shards),
+            sessions: Vec::new(),
+            locals: Slab::new(),
+            local_keys: FxHashMap::default(),
+            homes: FxHashMap::default(),
+            fan_out: FanOut::default(),
+            lobbies: FxHashMap::default(),
+            tokens: Tokens::default(),
+            permissions: FxHashMap::default(),
+            stalled: Vec::new(),
+            frames: BytesMut::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// What this shard knows of vhosts and channels.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens
+    /// whose time is over.
+    pub fn set_time(&mut self, now_ms: u64, fx: &mut impl Effects) {
+        self.now_ms = now_ms;
+        while let Some(token) = self.tokens.expire(now_ms) {
+            let token = Box::new(token);
+            fx.control(envelope::ToControl::Spent { token });
+        }
+    }
+
+    /// A frontend has been upgraded: its session begins with `:connected` ([HS-01]).
+    pub fn open(&mut self, conn: ConnId, vhost: VhostId, sid: Sid, fx: &mut impl Effects) {
+        let slot = conn.slot as usize;
+        if slot >= self.sessions.len() {
+            self.sessions.resize_with(slot + 1, || None);
+        }
+        self.sessions[slot] = Some(Box::new(Session::new(conn, vhost, sid)));
+        self.reply(conn.slot, fx, |out| event::connected(out, &sid));
+    }
+
+    /// The connection is gone: its memberships end ([PR-06]).
+    pub fn close(&mut self, conn: ConnId, fx: &mut impl Effects) {
+        if self.session(conn).is_some() {
+            self.leave_all(conn.slot, None, fx);
+            self.sessions[conn.slot as usize] = None;
+        }
+    }
+
+    /// Full rings have room again: who was refused may try once more.
+    pub fn handle_room(&mut self, fx: &mut impl Effects) {
+        for conn in self.stalled.drain(..) {
+            fx.resume(conn);
+        }
+    }
+
+    /// Whether connections wait for [`Self::handle_room`].
+    pub fn is_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
+    fn stall(&mut self, conn: ConnId) -> Flow {
+        self.stalled.push(conn);
+        Flow::Retry
+    }
+
+    /// The live session of this very connection.
+    fn session(&self, conn: ConnId) -> Option<&Session> {
+        self.sessions
+            .get(conn.slot as usize)?
+            .as_deref()
+            .filter(|session| session.conn == conn)
+    }
+
+    fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.sessions
+            .get_mut(conn.slot as usize)?
+            .as_deref_mut()
+            .filter(|session| session.conn == conn)
+    }
+
+    fn peer(&self, conn: ConnId) -> Peer {
+        Peer { shard: self.id, conn }
+    }
+
+    /// Queues a frame of the session's own behind all that was published to it.
+    fn reply<E: Effects>(&mut self, slot: u32, fx: &mut E, write: impl FnOnce(&mut Vec<u8>)) {
+        self.catch_up(slot, fx);
+        self.scratch.clear();
+        write(&mut self.scratch);
+        fx.push(slot, &self.scratch);
+    }
+
+    /// The compiled pattern; most users share a handful.
+    fn permission(&mut self, pattern: &str) -> Option<Permission> {
+        if let Some(permission) = self.permissions.get(pattern) {
+            return Some(permission.clone());
+        }
+        let permission = Permission::compile(pattern)?;
+        if self.permissions.len() >= PATTERN_CACHE_MAX {
+            self.permissions.clear();
+        }
+        self.permissions.insert(pattern.into(), permission.clone());
+        Some(permission)
+    }
+}

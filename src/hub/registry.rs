@@ -60,6 +60,10 @@ impl Registry {
         Some((name, *channel))
     }
 
+    pub(super) fn shards(&self) -> u16 {
+        self.shards
+    }
+
     pub(super) fn has_vhost(&self, vhost: VhostId) -> bool {
         self.vhosts.contains_key(&vhost)
     }

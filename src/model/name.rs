@@ -78,6 +78,11 @@ impl ChannelKind {
     pub fn needs_permission(self) -> bool {
         self != Self::Normal
     }
+
+    /// Whether subscribers see each other.
+    pub fn is_presence(self) -> bool {
+        self == Self::Presence
+    }
 }
 
 /// The id that a worker or a request chose for itself: 36 of `[A-Za-z0-9_-]`.

@@ -1,0 +1,73 @@
+use super::envelope::{Ask, Grant, Outcome, Receipt, Request, ToControl};
+use super::{Answer, Effects, Hub};
+use crate::model::{ConnId, Status, VhostId};
+use crate::wire::event;
+use crate::wire::json::{self, Members};
+
+impl Hub {
+    /// `BC`: an event for the subscribers of a channel. `OK` once it has its
+    /// place in the channel's order ([BC-13]).
+    pub fn broadcast(
+        &mut self,
+        client: ConnId,
+        request: u32,
+        (vhost, channel, event): (VhostId, &str, &str),
+        data: Members<'_>,
+        fx: &mut impl Effects,
+    ) -> Answer {
+        let Some((_, known)) = self.registry.channel(vhost, channel) else {
+            return Answer::Now(Outcome::Failed(Status::ChannelNotFound));
+        };
+        let mut name = String::with_capacity(event.len() + 2);
+        json::write_string(&mut name, event);
+        let frame = self.encode(name.len() + data.as_str().len(), |out| {
+            event::custom(out, &name, data, None, channel);
+        });
+        if known.home == self.id {
+            self.spread(known.id, &frame, true, None, fx);
+            return Answer::Now(Outcome::Done);
+        }
+        let receipt = Receipt::Answer(self.peer(client), request);
+        let publish = Request::Publish { channel: known.id, receipt, frame };
+        match fx.try_request(known.home, publish) {
+            Ok(()) => Answer::Later,
+            Err(_) => self.stall_client(client),
+        }
+    }
+
+    /// `OC` and `CC`: control decides, every shard applies.
+    pub fn ask(
+        &mut self,
+        client: ConnId,
+        request: u32,
+        vhost: VhostId,
+        ask: Ask,
+        fx: &mut impl Effects,
+    ) -> Answer {
+        let from = self.peer(client);
+        match fx.try_control(ToControl::Backend { from, request, vhost, ask }) {
+            Ok(()) => Answer::Later,
+            Err(_) => self.stall_client(client),
+        }
+    }
+
+    /// `AT`: a single access token, if the pattern compiles.
+    pub fn issue_token(
+        &mut self,
+        client: ConnId,
+        request: u32,
+        vhost: VhostId,
+        grant: Grant,
+        fx: &mut impl Effects,
+    ) -> Answer {
+        if self.permission(&grant.pattern).is_none() {
+            return Answer::Now(Outcome::Failed(Status::InternalError));
+        }
+        self.ask(client, request, vhost, Ask::Token(Box::new(grant)), fx)
+    }
+
+    fn stall_client(&mut self, client: ConnId) -> Answer {
+        self.stall(client);
+        Answer::Retry
+    }
+}

@@ -1,0 +1,91 @@
+use super::batch::Batch;
+use super::session::Subscription;
+use super::{Effects, Hub};
+use crate::model::{ChannelId, ChannelName, ShardId};
+
+/// A channel as far as it has subscribers on this shard.
+pub(super) struct Local {
+    pub(super) id: ChannelId,
+    pub(super) name: ChannelName,
+    pub(super) home: ShardId,
+    pub(super) subscribers: Vec<Subscriber>,
+    /// Frames of this turn.
+    pub(super) current: Option<Box<Batch>>,
+    /// Frames that are being sent.
+    pub(super) frozen: Option<Box<Batch>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Subscriber {
+    pub(super) slot: u32,
+    pub(super) hidden: bool,
+}
+
+impl Local {
+    fn is_idle(&self) -> bool {
+        self.subscribers.is_empty() && self.current.is_none() && self.frozen.is_none()
+    }
+}
+
+impl Hub {
+    /// Makes the session a subscriber. Frames published before are none of its business.
+    pub(super) fn attach(
+        &mut self,
+        slot: u32,
+        channel: ChannelId,
+        name: ChannelName,
+        home: ShardId,
+        hidden: bool,
+    ) {
+        let key = *self.local_keys.entry(channel).or_insert_with(|| {
+            let local = Local {
+                id: channel,
+                name,
+                home,
+                subscribers: Vec::new(),
+                current: None,
+                frozen: None,
+            };
+            self.locals.insert(local) as u32
+        });
+        let local = &mut self.locals[key as usize];
+        let place = local.subscribers.len() as u32;
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return };
+        local.subscribers.push(Subscriber { slot, hidden });
+        session.subscriptions.push(Subscription { channel, local: key, place, hidden });
+    }
+
+    /// Ends a subscription. The session gets nothing more of the channel; what
+    /// was published before has to be in its outbox already, where it matters.
+    pub(super) fn detach(&mut self, slot: u32, channel: ChannelId, fx: &mut impl Effects) -> bool {
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return false };
+        let Some(index) = session.subscriptions.iter().position(|s| s.channel == channel) else {
+            return false;
+        };
+        let Subscription { local: key, place, .. } = session.subscriptions.swap_remove(index);
+        let subscribers = &mut self.locals[key as usize].subscribers;
+        let from = subscribers.len() - 1;
+        subscribers.swap_remove(place as usize);
+        if let Some(moved) = subscribers.get(place as usize).copied() {
+            if let Some(session) = self.sessions[moved.slot as usize].as_deref_mut()
+                && let Some(s) = session.subscriptions.iter_mut().find(|s| s.local == key)
+            {
+                s.place = place;
+            }
+            // It moved to the part that the running fan-out has served already.
+            if self.fan_out.has_passed(key, place as usize, from) {
+                self.catch_up(moved.slot, fx);
+            }
+        }
+        self.release_if_idle(key);
+        true
+    }
+
+    /// Forgets a channel without subscribers and without frames under way.
+    pub(super) fn release_if_idle(&mut self, key: u32) {
+        if self.locals.get(key as usize).is_some_and(Local::is_idle) {
+            let local = self.locals.remove(key as usize);
+            self.local_keys.remove(&local.id);
+        }
+    }
+}

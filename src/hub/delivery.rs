@@ -1,0 +1,213 @@
+use smallvec::SmallVec;
+
+use super::envelope::{Change, Delivery, Grant, Request, ToControl};
+use super::home::Home;
+use super::session::{Pending, User};
+use super::{Effects, Hub};
+use crate::model::{ChannelId, ConnId, ShardId, Status, VhostId};
+use crate::wire::event;
+
+impl Hub {
+    /// What a home shard or control sends to this shard.
+    pub fn handle_delivery(&mut self, delivery: Delivery, fx: &mut impl Effects) {
+        match delivery {
+            Delivery::Joined { conn, channel, home, roster } => {
+                self.confirm_join(conn, channel, home, roster.as_deref(), fx);
+            }
+            Delivery::JoinRefused { conn, channel, status } => {
+                self.refuse_pending_join(conn, channel, status, fx);
+            }
+            Delivery::Left { conn, channel } => self.confirm_leave(conn, channel, fx),
+            Delivery::Frame { channel, frame, custom, echo_of } => {
+                if let Some(&key) = self.local_keys.get(&channel) {
+                    self.fan_out.gather(&mut self.locals, key, &frame, custom);
+                }
+                if let Some(conn) = echo_of {
+                    self.take_echo(conn, fx);
+                }
+            }
+            Delivery::PublishRefused { conn } => {
+                if self.session(conn).is_some() {
+                    self.reply(conn.slot, fx, |out| event::error(out, Status::ChannelNotFound));
+                    self.take_echo(conn, fx);
+                }
+            }
+            Delivery::Gone { channel } => self.end_channel(channel, fx),
+            Delivery::Token { conn, grant } => {
+                if let Some(session) = self.session_mut(conn) {
+                    session.pending = Pending::Nothing;
+                    self.admit(conn, grant, fx);
+                    fx.resume(conn);
+                }
+            }
+            Delivery::TriggerRefused(trigger) => self.pass_on(trigger, fx),
+            Delivery::Answer { conn, request, outcome } => fx.answer(conn, request, outcome),
+            Delivery::WorkerReady { conn } => fx.worker_ready(conn),
+            Delivery::Change { version, change } => {
+                self.apply(*change, fx);
+                fx.control(ToControl::Applied { shard: self.id, version });
+            }
+            Delivery::CountSubscribers { query, channel } => {
+                let count = self.home_count(channel);
+                fx.control(ToControl::Subscribers { query, count });
+            }
+            Delivery::Drain => fx.drain(),
+        }
+    }
+
+    fn confirm_join(
+        &mut self,
+        conn: ConnId,
+        channel: ChannelId,
+        home: ShardId,
+        roster: Option<&[u8]>,
+        fx: &mut impl Effects,
+    ) {
+        let Some(session) = self.session_mut(conn) else {
+            // Gone meanwhile: the home shard has to forget it again.
+            let from = self.peer(conn);
+            let leave = Request::Leave { channel, from, confirm: false, data: None };
+            return fx.request(home, leave);
+        };
+        let Pending::Join { name, hidden, .. } =
+            std::mem::replace(&mut session.pending, Pending::Nothing)
+        else {
+            return;
+        };
+        let uid = session.user.as_deref().map(|user| user.uid.clone());
+        let uid = uid.filter(|_| name.kind().needs_permission());
+        self.reply(conn.slot, fx, |out| {
+            event::subscribed(out, name.as_str(), uid.as_deref(), roster);
+        });
+        self.attach(conn.slot, channel, name, home, hidden);
+        fx.resume(conn);
+    }
+
+    fn refuse_pending_join(
+        &mut self,
+        conn: ConnId,
+        channel: ChannelId,
+        status: Status,
+        fx: &mut impl Effects,
+    ) {
+        let Some(session) = self.session_mut(conn) else { return };
+        if matches!(session.pending, Pending::Join { channel: pending, .. } if pending == channel) {
+            session.pending = Pending::Nothing;
+            self.reply(conn.slot, fx, |out| event::error(out, status));
+            fx.resume(conn);
+        }
+    }
+
+    fn confirm_leave(&mut self, conn: ConnId, channel: ChannelId, fx: &mut impl Effects) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let Pending::Leave { name } = std::mem::replace(&mut session.pending, Pending::Nothing)
+        else {
+            return;
+        };
+        // A channel closed meanwhile has said it already.
+        if self.session(conn).is_some_and(|session| session.subscription(channel).is_some()) {
+            self.reply(conn.slot, fx, |out| event::unsubscribed(out, name.as_str()));
+            self.detach(conn.slot, channel, fx);
+        }
+        fx.resume(conn);
+    }
+
+    /// One of the session's own events came back, or never will.
+    fn take_echo(&mut self, conn: ConnId, fx: &mut impl Effects) {
+        let Some(session) = self.session_mut(conn) else { return };
+        session.echoes.expected = session.echoes.expected.saturating_sub(1);
+        if session.echoes.expected > 0 {
+            return;
+        }
+        let unavailable = matches!(session.pending, Pending::Unavailable);
+        let awaited = std::mem::take(&mut session.echoes.awaited);
+        if unavailable {
+            session.pending = Pending::Nothing;
+            self.reply(conn.slot, fx, |out| event::error(out, Status::ServiceUnavailable));
+        }
+        if unavailable || awaited {
+            fx.resume(conn);
+        }
+    }
+
+    /// The channel was closed: its subscribers stay connected ([CC-06]).
+    fn end_channel(&mut self, channel: ChannelId, fx: &mut impl Effects) {
+        let Some(&key) = self.local_keys.get(&channel) else { return };
+        let local = &self.locals[key as usize];
+        let name = local.name.clone();
+        let slots: Vec<u32> = local.subscribers.iter().map(|subscriber| subscriber.slot).collect();
+        for slot in slots {
+            self.reply(slot, fx, |out| event::unsubscribed(out, name.as_str()));
+            self.detach(slot, channel, fx);
+        }
+    }
+
+    /// The answer to a single access token.
+    pub(super) fn admit(
+        &mut self,
+        conn: ConnId,
+        grant: Option<Box<Grant>>,
+        fx: &mut impl Effects,
+    ) {
+        let user = grant.map(|grant| {
+            let permission = self.permission(&grant.pattern)?;
+            Some(Box::new(User { uid: grant.uid, permission }))
+        });
+        let Some(session) = self.session_mut(conn) else { return };
+        match user {
+            Some(Some(user)) => {
+                session.user = Some(user);
+                self.reply(conn.slot, fx, |out| event::authenticated(out));
+            }
+            // The pattern compiled when the token was issued.
+            Some(None) => self.reply(conn.slot, fx, |o| event::error(o, Status::InternalError)),
+            None => self.reply(conn.slot, fx, |out| event::error(out, Status::Unauthorized)),
+        }
+    }
+
+    fn apply(&mut self, change: Change, fx: &mut impl Effects) {
+        match change {
+            Change::VhostAdded { vhost, path, token } => {
+                self.registry.add_vhost(vhost, path, token);
+            }
+            Change::VhostDeleted { vhost } => self.delete_vhost(vhost, fx),
+            Change::TokenReplaced { vhost, token } => self.registry.replace_token(vhost, token),
+            Change::ChannelOpened { vhost, channel, name } => {
+                let opened = self.registry.open(vhost, channel, name.clone());
+                if let Some(opened) = opened.filter(|opened| opened.home == self.id) {
+                    let presence = opened.kind.is_presence();
+                    let home = Home::new(name, presence, self.registry.shards());
+                    self.homes.insert(channel, home);
+                }
+            }
+            Change::ChannelClosed { vhost, channel, name } => {
+                self.registry.close(vhost, &name);
+                self.home_close(channel, fx);
+            }
+            Change::TokenIssued { vhost, token, grant, expires_at_ms } => {
+                if self.registry.has_vhost(vhost) {
+                    self.tokens.issue(vhost, *token, grant, expires_at_ms);
+                }
+            }
+            Change::WorkerJoined { vhost, peer } => {
+                self.lobbies.entry(vhost).or_default().join(peer);
+            }
+            Change::WorkerLeft { vhost, peer, replaced } => {
+                self.leave_lobby(vhost, peer);
+                if replaced && peer.shard == self.id {
+                    fx.worker_replaced(peer.conn);
+                }
+            }
+        }
+    }
+
+    fn delete_vhost(&mut self, vhost: VhostId, fx: &mut impl Effects) {
+        let channels: SmallVec<[_; 8]> = self.registry.remove_vhost(vhost).into_iter().collect();
+        for channel in channels {
+            self.homes.remove(&channel.id);
+        }
+        self.lobbies.remove(&vhost);
+        self.tokens.forget_vhost(vhost);
+        fx.vhost_deleted(vhost);
+    }
+}

@@ -1,0 +1,211 @@
+//! From a channel's frames to its subscribers' sockets.
+//!
+//! Each frame gets the next sequence number of the shard and is appended to the
+//! `current` batch of its channel. At the end of the turn the batches freeze,
+//! and each subscriber is given its channel's whole batch in one piece. Where
+//! a turn's budget ends amid a large channel, the next turn goes on; frames
+//! published meanwhile gather in new `current` batches.
+//!
+//! A session's `seen` is the sequence number up to which it has been given
+//! everything meant for it. So a session with frames of its own, with several
+//! channels, or that joined amid a turn is given exactly the rest, in order.
+
+use slab::Slab;
+
+use super::batch::Batch;
+use super::channel::Local;
+use super::session::Session;
+use super::{Effects, Hub};
+use crate::limits::BATCH_BYTES_MAX;
+
+/// Batches that wait for their turn to be sent.
+#[derive(Default)]
+pub(super) struct FanOut {
+    /// The last sequence number given out.
+    seq: u64,
+    /// Channels with a `current` batch.
+    gathering: Vec<u32>,
+    gathered_bytes: usize,
+    /// Channels with a `frozen` batch, being served in this order.
+    frozen: Vec<u32>,
+    /// The sequence number of the last frozen frame.
+    frozen_until: u64,
+    /// Which channel of `frozen`, and which of its subscribers, comes next.
+    channel: usize,
+    subscriber: usize,
+    /// Empty batches with their buffers, so that an idle channel holds none.
+    spare: Vec<Box<Batch>>,
+    /// For joining frames of several channels.
+    joined: Vec<u8>,
+}
+
+/// Empty batches kept: as many channels as are busy in one turn.
+const SPARE_BATCHES_MAX: usize = 64;
+
+impl FanOut {
+    /// Whether a subscriber that moved between these places escapes the running fan-out.
+    pub(super) fn has_passed(&self, key: u32, to: usize, from: usize) -> bool {
+        self.frozen.get(self.channel) == Some(&key)
+            && to < self.subscriber
+            && from >= self.subscriber
+    }
+
+    /// A frame for the channel's subscribers on this shard. `custom` ones are
+    /// kept from hidden subscribers ([PR-11]).
+    pub(super) fn gather(
+        &mut self,
+        locals: &mut Slab<Local>,
+        key: u32,
+        frame: &[u8],
+        custom: bool,
+    ) {
+        let local = &mut locals[key as usize];
+        if local.subscribers.is_empty() {
+            return;
+        }
+        self.seq += 1;
+        self.gathered_bytes += frame.len();
+        let batch = local.current.get_or_insert_with(|| {
+            self.gathering.push(key);
+            self.spare.pop().unwrap_or_default()
+        });
+        batch.append(self.seq, frame, custom);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.gathering.is_empty() && self.frozen.is_empty()
+    }
+}
+
+impl Hub {
+    /// Whether so much waits to be sent that no more should come in this turn.
+    pub fn is_saturated(&self) -> bool {
+        self.fan_out.gathered_bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Whether [`Self::flush`] has something to do.
+    pub fn has_deliveries(&self) -> bool {
+        !self.fan_out.is_idle()
+    }
+
+    /// Sends at most `budget` batches to subscribers; tells how many it sent.
+    pub fn flush(&mut self, budget: usize, fx: &mut impl Effects) -> usize {
+        if self.fan_out.frozen.is_empty() {
+            self.freeze();
+        }
+        let mut sent = 0;
+        while let Some(&key) = self.fan_out.frozen.get(self.fan_out.channel) {
+            let local = &self.locals[key as usize];
+            let Some(batch) = local.frozen.as_deref() else { break };
+            while let Some(subscriber) = local.subscribers.get(self.fan_out.subscriber) {
+                if sent >= budget {
+                    return sent;
+                }
+                self.fan_out.subscriber += 1;
+                let session = self.sessions[subscriber.slot as usize].as_deref_mut();
+                let Some(session) = session.filter(|s| s.seen < self.fan_out.frozen_until) else {
+                    continue;
+                };
+                if session.subscriptions.len() > 1 || subscriber.hidden {
+                    let joined = &mut self.fan_out.joined;
+                    joined.clear();
+                    join(&self.locals, session, Local::frozen, joined);
+                    if !joined.is_empty() {
+                        fx.deliver(subscriber.slot, joined);
+                    }
+                } else if session.seen < batch.first_seq() {
+                    fx.deliver(subscriber.slot, batch.bytes());
+                } else {
+                    let rest = batch.since(session.seen);
+                    if !rest.is_empty() {
+                        fx.deliver(subscriber.slot, rest);
+                    }
+                }
+                session.seen = self.fan_out.frozen_until;
+                sent += 1;
+            }
+            self.fan_out.channel += 1;
+            self.fan_out.subscriber = 0;
+        }
+        self.thaw();
+        sent
+    }
+
+    fn freeze(&mut self) {
+        let fan_out = &mut self.fan_out;
+        std::mem::swap(&mut fan_out.gathering, &mut fan_out.frozen);
+        fan_out.frozen_until = fan_out.seq;
+        fan_out.gathered_bytes = 0;
+        fan_out.channel = 0;
+        fan_out.subscriber = 0;
+        for &key in &fan_out.frozen {
+            let local = &mut self.locals[key as usize];
+            local.frozen = local.current.take();
+        }
+    }
+
+    fn thaw(&mut self) {
+        let mut frozen = std::mem::take(&mut self.fan_out.frozen);
+        for key in frozen.drain(..) {
+            if let Some(mut batch) = self.locals[key as usize].frozen.take()
+                && self.fan_out.spare.len() < SPARE_BATCHES_MAX
+            {
+                batch.clear();
+                self.fan_out.spare.push(batch);
+            }
+            self.release_if_idle(key);
+        }
+        self.fan_out.frozen = frozen;
+        self.fan_out.channel = 0;
+    }
+
+    /// Queues all that was published to the session so far, so that a frame of
+    /// its own comes behind it.
+    pub(super) fn catch_up(&mut self, slot: u32, fx: &mut impl Effects) {
+        if self.fan_out.is_idle() {
+            return;
+        }
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return };
+        let joined = &mut self.fan_out.joined;
+        joined.clear();
+        join(&self.locals, session, Local::frozen, joined);
+        join(&self.locals, session, Local::current, joined);
+        session.seen = self.fan_out.seq;
+        if !joined.is_empty() {
+            fx.push(slot, joined);
+        }
+    }
+}
+
+/// Appends to `out` what the session has not seen of its channels' batches, in
+/// the order of publication.
+fn join(
+    locals: &Slab<Local>,
+    session: &Session,
+    batch_of: impl Fn(&Local) -> Option<&Batch>,
+    out: &mut Vec<u8>,
+) {
+    let mut sources = session.subscriptions.iter().filter_map(|subscription| {
+        let batch = batch_of(locals.get(subscription.local as usize)?)?;
+        Some(batch.frames_since(session.seen, subscription.hidden))
+    });
+    let Some(first) = sources.next() else { return };
+    let Some(second) = sources.next() else {
+        first.for_each(|(_, frame)| out.extend_from_slice(frame));
+        return;
+    };
+    // Several busy channels in one turn: rare, and bounded by the batches.
+    let mut frames: Vec<_> = first.chain(second).chain(sources.flatten()).collect();
+    frames.sort_unstable_by_key(|&(seq, _)| seq);
+    frames.iter().for_each(|(_, frame)| out.extend_from_slice(frame));
+}
+
+impl Local {
+    fn frozen(&self) -> Option<&Batch> {
+        self.frozen.as_deref()
+    }
+
+    fn current(&self) -> Option<&Batch> {
+        self.current.as_deref()
+    }
+}

@@ -1,0 +1,209 @@
+use bytes::Bytes;
+
+use super::envelope::{Delivery, Grant, Join, Outcome, Receipt, Request, ToControl, Trigger};
+use super::roster::{Member, Roster};
+use super::{Effects, Hub};
+use crate::model::{ChannelId, ChannelName, Peer, ShardId, SingleAccessToken, Status, VhostId};
+use crate::wire::event;
+use crate::wire::json::Members;
+
+/// A channel on its home shard, which gives each of its frames a place in the
+/// one order that all subscribers see.
+pub(super) struct Home {
+    name: ChannelName,
+    presence: bool,
+    /// Subscribers by shard, hidden ones included.
+    subscribers: Box<[u32]>,
+    roster: Roster,
+}
+
+impl Home {
+    pub(super) fn new(name: ChannelName, presence: bool, shards: u16) -> Self {
+        Self {
+            name,
+            presence,
+            subscribers: vec![0; usize::from(shards)].into(),
+            roster: Roster::default(),
+        }
+    }
+
+    fn subscriber_count(&self) -> u32 {
+        self.subscribers.iter().sum()
+    }
+}
+
+impl Hub {
+    /// A request of a connection on another shard. It may send deliveries, never requests.
+    pub fn handle_request(&mut self, request: Request, fx: &mut impl Effects) {
+        match request {
+            Request::Join(join) => self.home_join(*join, fx),
+            Request::Leave { channel, from, confirm, data } => {
+                self.home_leave(channel, from, confirm, data.as_deref(), fx);
+            }
+            Request::Publish { channel, receipt, frame } => {
+                self.home_publish(channel, receipt, frame, fx);
+            }
+            Request::TakeToken { from, vhost, token } => {
+                let grant = self.home_take(vhost, &token, fx);
+                fx.send(from.shard, Delivery::Token { conn: from.conn, grant });
+            }
+            Request::Trigger(trigger) => self.take_trigger(trigger, fx),
+        }
+    }
+
+    pub(super) fn home_join(&mut self, join: Join, fx: &mut impl Effects) {
+        let Join { channel, from, hidden, record, uid } = join;
+        let Some(home) = self.homes.get_mut(&channel) else {
+            return self.refuse_join(from, channel, Status::ChannelNotFound, fx);
+        };
+        let announced = home.presence && !hidden;
+        if announced && !home.roster.has_room(&record) {
+            return self.refuse_join(from, channel, Status::Forbidden, fx);
+        }
+        home.subscribers[usize::from(from.shard)] += 1;
+        let roster = home.presence.then(|| home.roster.to_json());
+        let frame = announced.then(|| {
+            event::member_joined(&mut self.frames, &record);
+            home.roster.add(from, Member { uid, record });
+            self.frames.split().freeze()
+        });
+        self.send(from.shard, Delivery::Joined { conn: from.conn, channel, home: self.id, roster }, fx);
+        if let Some(frame) = frame {
+            self.spread(channel, &frame, false, None, fx);
+        }
+    }
+
+    fn refuse_join(
+        &mut self,
+        from: Peer,
+        channel: ChannelId,
+        status: Status,
+        fx: &mut impl Effects,
+    ) {
+        let conn = from.conn;
+        self.send(from.shard, Delivery::JoinRefused { conn, channel, status }, fx);
+    }
+
+    pub(super) fn home_leave(
+        &mut self,
+        channel: ChannelId,
+        from: Peer,
+        confirm: bool,
+        data: Option<&str>,
+        fx: &mut impl Effects,
+    ) {
+        let mut frame = None;
+        if let Some(home) = self.homes.get_mut(&channel) {
+            let count = &mut home.subscribers[usize::from(from.shard)];
+            *count = count.saturating_sub(1);
+            frame = home.roster.remove(from).map(|member| {
+                let data = data.map_or(Members::EMPTY, Members::trusted);
+                let name = home.name.as_str();
+                let record = event::departure_record(&member.record, data, &member.uid, name);
+                event::member_left(&mut self.frames, &record);
+                self.frames.split().freeze()
+            });
+        }
+        // Also when the channel is gone: who waits is told.
+        if confirm {
+            self.send(from.shard, Delivery::Left { conn: from.conn, channel }, fx);
+        }
+        if let Some(frame) = frame {
+            self.spread(channel, &frame, false, None, fx);
+        }
+    }
+
+    /// Gives the frame its place in the channel's order.
+    pub(super) fn home_publish(
+        &mut self,
+        channel: ChannelId,
+        receipt: Receipt,
+        frame: Bytes,
+        fx: &mut impl Effects,
+    ) {
+        let known = self.homes.contains_key(&channel);
+        match receipt {
+            Receipt::Echo(peer) if known => self.spread(channel, &frame, true, Some(peer), fx),
+            Receipt::Echo(Peer { shard, conn }) => {
+                self.send(shard, Delivery::PublishRefused { conn }, fx);
+            }
+            Receipt::Answer(Peer { shard, conn }, request) => {
+                let outcome = if known {
+                    self.spread(channel, &frame, true, None, fx);
+                    Outcome::Done
+                } else {
+                    Outcome::Failed(Status::ChannelNotFound)
+                };
+                self.send(shard, Delivery::Answer { conn, request, outcome }, fx);
+            }
+        }
+    }
+
+    /// Sends a frame to every shard with subscribers of the channel.
+    pub(super) fn spread(
+        &mut self,
+        channel: ChannelId,
+        frame: &Bytes,
+        custom: bool,
+        sender: Option<Peer>,
+        fx: &mut impl Effects,
+    ) {
+        let Some(home) = self.homes.get(&channel) else { return };
+        for (shard, &count) in home.subscribers.iter().enumerate() {
+            let shard = shard as ShardId;
+            if count == 0 {
+                continue;
+            }
+            if shard == self.id {
+                if let Some(&key) = self.local_keys.get(&channel) {
+                    self.fan_out.gather(&mut self.locals, key, frame, custom);
+                }
+                continue;
+            }
+            let echo_of = sender.filter(|peer| peer.shard == shard).map(|peer| peer.conn);
+            fx.send(shard, Delivery::Frame { channel, frame: frame.clone(), custom, echo_of });
+        }
+    }
+
+    /// Takes a single access token whose home this shard is.
+    pub(super) fn home_take(
+        &mut self,
+        vhost: VhostId,
+        token: &SingleAccessToken,
+        fx: &mut impl Effects,
+    ) -> Option<Box<Grant>> {
+        let grant = self.tokens.take(vhost, token)?;
+        fx.control(ToControl::Spent { token: Box::new(*token) });
+        Some(grant)
+    }
+
+    /// The channel was closed: every shard with subscribers is told, in order.
+    pub(super) fn home_close(&mut self, channel: ChannelId, fx: &mut impl Effects) {
+        let Some(home) = self.homes.remove(&channel) else { return };
+        for (shard, &count) in home.subscribers.iter().enumerate() {
+            if count > 0 {
+                self.send(shard as ShardId, Delivery::Gone { channel }, fx);
+            }
+        }
+    }
+
+    pub(super) fn home_count(&self, channel: ChannelId) -> u32 {
+        self.homes.get(&channel).map_or(0, Home::subscriber_count)
+    }
+
+    /// A trigger for a worker of this shard, from another one.
+    fn take_trigger(&mut self, trigger: Box<Trigger>, fx: &mut impl Effects) {
+        if !fx.trigger(trigger.worker, &trigger.packet) {
+            fx.send(trigger.origin.shard, Delivery::TriggerRefused(trigger));
+        }
+    }
+
+    /// To another shard through its ring, to this one at once.
+    pub(super) fn send(&mut self, to: ShardId, delivery: Delivery, fx: &mut impl Effects) {
+        if to == self.id {
+            self.handle_delivery(delivery, fx);
+        } else {
+            fx.send(to, delivery);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Boot and drain order of a node.
+
+#![forbid(unsafe_code)]
+
+mod control;
+mod error;
+
+pub use error::StartError;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::control::{Cookie, Handle, NodeLock};
+use crate::limits::SHARDS_MAX;
+use crate::shard::{Seat, Shard};
+use crate::{mesh, net};
+use control::ControlThread;
+
+/// What a node is started with. Port 0 stands for one that the kernel picks.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where browsers connect.
+    pub websocket_addr: SocketAddr,
+    /// Where Kosmonaut connects.
+    pub backend_addr: SocketAddr,
+    /// Where operators connect.
+    pub admin_addr: SocketAddr,
+    /// Cookie and lock live here.
+    pub storage_dir: PathBuf,
+    /// Names the files in it.
+    pub node_name: String,
+    /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
+    pub shards: u16,
+}
+
+/// A running node.
+pub struct Node {
+    shards: Vec<Shard>,
+    control: ControlThread,
+    websocket_addr: SocketAddr,
+    backend_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    cookie: Cookie,
+    /// Held as long as the node runs.
+    _lock: NodeLock,
+}
+
+impl Node {
+    /// Starts a node; returns when every shard listens.
+    ///
+    /// # Errors
+    /// What can't be had, and where.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let Config { storage_dir, node_name, shards, .. } = &config;
+        if *shards == 0 || usize::from(*shards) > SHARDS_MAX {
+            return Err(StartError::Shards(*shards));
+        }
+        let lock = NodeLock::acquire(storage_dir, node_name)?;
+        let cookie = Cookie::load_or_create(storage_dir, node_name)?;
+        let bind = |what, addr| {
+            net::bind_all(addr, *shards).map_err(|source| StartError::Bind { what, addr, source })
+        };
+        let frontends = bind("websocket", config.websocket_addr)?;
+        let backends = bind("backend", config.backend_addr)?;
+        let admin = TcpListener::bind(config.admin_addr).map_err(|source| StartError::Bind {
+            what: "admin",
+            addr: config.admin_addr,
+            source,
+        })?;
+        let websocket_addr = address(&frontends)?;
+        let backend_addr = address(&backends)?;
+        let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
+
+        let (ports, control_port) = mesh::build(*shards).map_err(StartError::Thread)?;
+        let cores = available_parallelism().map_or(1, usize::from);
+        let pinned = usize::from(*shards) <= cores;
+        let (ready, readiness) = mpsc::channel();
+        let shards = ports
+            .into_iter()
+            .zip(frontends)
+            .zip(backends)
+            .map(|((port, frontends), backends)| {
+                let core = pinned.then_some(usize::from(port.id()));
+                Shard::start(Seat { port, frontends, backends, core }, ready.clone())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        drop(ready);
+        for outcome in readiness.iter().take(shards.len()) {
+            outcome?;
+        }
+        let control = ControlThread::start(control_port, admin, cookie.clone())?;
+        Ok(Self {
+            shards,
+            control,
+            websocket_addr,
+            backend_addr,
+            admin_addr,
+            cookie,
+            _lock: lock,
+        })
+    }
+
+    /// Where browsers connect.
+    pub fn websocket_addr(&self) -> SocketAddr {
+        self.websocket_addr
+    }
+
+    /// Where Kosmonaut connects.
+    pub fn backend_addr(&self) -> SocketAddr {
+        self.backend_addr
+    }
+
+    /// Where operators connect.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// The operators' secret.
+    pub fn cookie(&self) -> &str {
+        self.cookie.as_str()
+    }
+
+    /// Vhosts and channels, for whoever runs in the same process.
+    pub fn handle(&self) -> Handle {
+        self.control.handle()
+    }
+
+    /// Closes every connection in order and stops; tells whether all were
+    /// closed within `timeout`. Where not, the rest goes with the process.
+    pub fn stop(self, timeout: Duration) -> bool {
+        let drained = self.control.stop(timeout);
+        // A shard that has not drained can't be joined.
+        drained && self.shards.into_iter().all(|shard| shard.join().is_ok())
+    }
+}
+
+fn address(listeners: &[TcpListener]) -> Result<SocketAddr, StartError> {
+    let first = listeners.first().ok_or_else(|| io::Error::other("no listener"));
+    first.and_then(TcpListener::local_addr).map_err(StartError::Thread)
+}

@@ -1,0 +1,170 @@
+//! How connections end. Whatever is still to be said goes out first; then the
+//! peer is told that nothing more comes, what it still sends is thrown away, and
+//! the socket closes when the peer has closed its side or lingers too long.
+
+use super::connection::{Connection, Role};
+use super::io::Doom;
+use super::pump::Pump;
+use crate::hub::Effects;
+use crate::limits::LINGER_TIMEOUT;
+use crate::model::{ConnId, Status};
+use crate::wire::frame::{self, CloseCode};
+use crate::wire::http::Refusal;
+use crate::wire::packet;
+
+impl Pump {
+    pub(super) fn refuse_upgrade(&mut self, conn: ConnId, refusal: &Refusal) {
+        let mut response = Vec::new();
+        refusal.write(&mut response);
+        self.close_with(conn, &response);
+    }
+
+    /// Ends the session and says why in a close frame.
+    pub(super) fn close_frontend(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        let mut close = Vec::with_capacity(reason.len() + 4);
+        frame::write_close(&mut close, code, reason);
+        self.hub.close(conn, &mut self.io);
+        self.close_with(conn, &close);
+    }
+
+    pub(super) fn refuse_backend(&mut self, conn: ConnId, status: Status) {
+        let mut answer = Vec::new();
+        packet::write_error(&mut answer, status);
+        self.close_with(conn, &answer);
+    }
+
+    pub(super) fn close_backend(&mut self, conn: ConnId, last: &[u8]) {
+        self.close_with(conn, last);
+    }
+
+    fn close_with(&mut self, conn: ConnId, last: &[u8]) {
+        let now_ms = self.io.now_ms;
+        let Some(connection) = self.io.get(conn) else { return };
+        if matches!(connection.role, Role::Closing) {
+            return;
+        }
+        // A slow consumer's last word has to get past its bound.
+        connection.flags.doomed = false;
+        connection.flags.waiting = false;
+        self.io.push(conn.slot, last);
+        if let Some(connection) = self.io.get(conn) {
+            connection.role = Role::Closing;
+            connection.inbox = Vec::new();
+        }
+        self.io.set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
+        self.io.list(conn.slot);
+        self.mark_dirty(conn);
+    }
+
+    /// So that the end of the turn looks at the connection, even with nothing to send.
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(connection) = self.io.get(conn)
+            && !std::mem::replace(&mut connection.flags.dirty, true)
+        {
+            self.io.dirty.push(conn.slot);
+        }
+    }
+
+    /// Tells the peer of a closing connection that nothing more comes, once all is sent.
+    pub(super) fn finish_if_sent(&mut self, conn: ConnId) {
+        let Some(connection) = self.io.get(conn) else { return };
+        let closing = matches!(connection.role, Role::Closing);
+        if !closing || !connection.outbox.is_empty() || connection.flags.finished {
+            return;
+        }
+        connection.flags.finished = true;
+        connection.socket.shutdown_write();
+        if connection.flags.ended {
+            self.io.remove(conn);
+        }
+    }
+
+    /// The peer sends no more, and all it sent has been handled.
+    pub(super) fn handle_end(&mut self, conn: ConnId) {
+        let Some(connection) = self.io.get(conn) else { return };
+        match &connection.role {
+            Role::Client(client) if !client.is_settled() => {}
+            // Without the last answer sent, a reset would overtake it.
+            Role::Client(_) if !connection.outbox.is_empty() => self.close_backend(conn, b""),
+            Role::Closing if !connection.outbox.is_empty() => {}
+            _ => self.lose(conn),
+        }
+    }
+
+    /// The connection is of no more use; nothing can be said on it.
+    pub(super) fn lose(&mut self, conn: ConnId) {
+        let Some(connection) = self.io.get(conn) else { return };
+        if let Role::Worker(worker) = &connection.role {
+            let vhost = worker.vhost;
+            self.hub.deregister_worker(conn, vhost, &mut self.io);
+        }
+        self.hub.close(conn, &mut self.io);
+        self.io.remove(conn);
+    }
+
+    pub(super) fn handle_timeout(&mut self, conn: ConnId) {
+        let Some(connection) = self.io.get(conn) else { return };
+        match &connection.role {
+            Role::Handshake => self.refuse_upgrade(conn, &Refusal::Timeout),
+            Role::Fresh(_) => self.refuse_backend(conn, Status::BadRequest),
+            Role::Worker(_) => self.handle_worker_time(conn),
+            // Waits for the broker, not for its backend.
+            Role::Client(client) if !client.is_settled() => {
+                let deadline = self.io.now_ms + crate::limits::PACKET_TIMEOUT.as_millis() as u64;
+                self.io.set_deadline(conn, deadline);
+            }
+            Role::Client(_) if connection.inbox.is_empty() => self.close_backend(conn, b""),
+            Role::Client(_) => self.refuse_backend(conn, Status::BadRequest),
+            Role::Closing => {
+                // Held on to its socket for too long: what is unsent is dropped.
+                connection.socket.reset_on_close();
+                self.lose(conn);
+            }
+            Role::Frontend(_) => {}
+        }
+    }
+
+    /// Sends the connection away and says why, where there is a word for it.
+    pub(super) fn dismiss(&mut self, conn: ConnId, why: Doom) {
+        if why == Doom::Lost {
+            return self.lose(conn);
+        }
+        let Some(connection) = self.io.get(conn) else { return };
+        match &connection.role {
+            Role::Frontend(_) => {
+                let (code, reason) = match why {
+                    Doom::Slow => {
+                        tracing::debug!(slot = conn.slot, "slow consumer evicted");
+                        (CloseCode::TRY_AGAIN_LATER, "slow consumer")
+                    }
+                    Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
+                    _ => (CloseCode::GOING_AWAY, "server shutdown"),
+                };
+                self.close_frontend(conn, code, reason);
+            }
+            Role::Handshake => self.refuse_upgrade(conn, &Refusal::Unavailable),
+            Role::Worker(worker) => {
+                let vhost = worker.vhost;
+                self.hub.deregister_worker(conn, vhost, &mut self.io);
+                self.close_backend(conn, packet::QUIT);
+            }
+            Role::Client(client) if client.is_kept() => self.close_backend(conn, packet::QUIT),
+            // The answer that is owed still comes, and ends it.
+            Role::Client(client) if !client.is_settled() => {}
+            Role::Client(_) | Role::Fresh(_) => self.close_backend(conn, b""),
+            Role::Closing => {}
+        }
+    }
+
+    pub(super) fn dismiss_all(&mut self, which: impl Fn(&Connection) -> bool, why: Doom) {
+        let chosen: Vec<ConnId> = self
+            .io
+            .connections
+            .iter()
+            .filter_map(|(_, connection)| which(connection).then_some(connection.id))
+            .collect();
+        for conn in chosen {
+            self.dismiss(conn, why);
+        }
+    }
+}

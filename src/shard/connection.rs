@@ -1,0 +1,88 @@
+use crate::limits::OUTBOX_READ_PAUSE_BYTES;
+use crate::model::{ConnId, VhostId};
+use crate::net::{Outbox, Socket};
+use crate::session::{Client, Fresh, Frontend, Worker};
+
+use super::timers::Timer;
+
+/// A TCP socket and what it is for.
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) socket: Socket,
+    pub(super) outbox: Outbox,
+    /// What was received and can't be handled yet. Owns no memory while empty.
+    pub(super) inbox: Vec<u8>,
+    pub(super) role: Role,
+    pub(super) timer: Timer,
+    pub(super) flags: Flags,
+}
+
+/// What a connection is for.
+pub(super) enum Role {
+    /// A frontend that has not been upgraded.
+    Handshake,
+    Frontend(Frontend),
+    /// A backend before its first packet.
+    Fresh(Fresh),
+    Client(Box<Client>),
+    Worker(Box<Worker>),
+    /// The last bytes are on their way. What still comes in is thrown away, so
+    /// that no reset overtakes them.
+    Closing,
+}
+
+#[derive(Default)]
+pub(super) struct Flags {
+    /// The socket may hold bytes that were not read.
+    pub(super) readable: bool,
+    /// Stands in the list of connections to be read.
+    pub(super) listed: bool,
+    /// Stands in the list of outboxes to be flushed.
+    pub(super) dirty: bool,
+    /// The socket was full; the ring tells when it is not.
+    pub(super) blocked: bool,
+    /// Takes no message before it is resumed.
+    pub(super) waiting: bool,
+    /// The peer sends no more.
+    pub(super) ended: bool,
+    /// The peer has been told that nothing more comes.
+    pub(super) finished: bool,
+    /// Already on the way out.
+    pub(super) doomed: bool,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnId, socket: Socket, role: Role) -> Self {
+        Self {
+            id,
+            socket,
+            outbox: Outbox::new(),
+            inbox: Vec::new(),
+            role,
+            timer: Timer::default(),
+            flags: Flags::default(),
+        }
+    }
+
+    pub(super) fn vhost(&self) -> Option<VhostId> {
+        match &self.role {
+            Role::Frontend(frontend) => Some(frontend.vhost),
+            Role::Client(client) => Some(client.vhost),
+            Role::Worker(worker) => Some(worker.vhost),
+            Role::Handshake | Role::Fresh(_) | Role::Closing => None,
+        }
+    }
+
+    /// Whether its next message has to wait: for an answer, or for a peer that
+    /// asks and does not read. Workers are always read: their heartbeats count.
+    pub(super) fn is_held_back(&self) -> bool {
+        let asks = matches!(self.role, Role::Frontend(_) | Role::Client(_));
+        self.flags.waiting || (asks && self.outbox.len() > OUTBOX_READ_PAUSE_BYTES)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.flags.doomed || matches!(self.role, Role::Closing)
+    }
+}
+
+const _: () = assert!(size_of::<Connection>() <= 256, "memory of an idle connection");

@@ -1,0 +1,120 @@
+use super::connection::{Connection, Role};
+use super::pump::Pump;
+use crate::hub::{Effects, Flow};
+use crate::limits::OUTBOX_READ_PAUSE_BYTES;
+use crate::model::{ConnId, Sid};
+use crate::session::{Frontend, Upgrade, handle_upgrade};
+use crate::wire::frame::{self, CloseCode};
+use crate::wire::http;
+use crate::wire::message::Incoming;
+
+impl Connection {
+    /// Whether a message waits that the hub did not take.
+    pub(super) fn has_held(&self) -> bool {
+        matches!(&self.role, Role::Frontend(frontend) if frontend.held.is_some())
+    }
+}
+
+impl Pump {
+    pub(super) fn handle_handshake(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
+        match handle_upgrade(bytes, self.hub.registry()) {
+            Upgrade::Incomplete => 0,
+            Upgrade::Refused(refusal) => {
+                self.refuse_upgrade(conn, &refusal);
+                bytes.len()
+            }
+            Upgrade::Accepted { vhost, key, consumed } => {
+                let mut response = Vec::with_capacity(160);
+                http::write_switching_protocols(&key, &mut response);
+                self.io.push(conn.slot, &response);
+                self.io.set_deadline(conn, 0);
+                let mut random = [0; 16];
+                if getrandom::fill(&mut random).is_err() {
+                    self.close_frontend(conn, CloseCode::INTERNAL, "no randomness");
+                    return bytes.len();
+                }
+                self.hub.open(conn, vhost, Sid::from_random(random), &mut self.io);
+                self.handle_frontend(conn, Frontend::new(vhost), bytes, consumed)
+            }
+        }
+    }
+
+    /// Handles the messages that are whole in `bytes` from `start` on.
+    pub(super) fn handle_frontend(
+        &mut self,
+        conn: ConnId,
+        mut frontend: Frontend,
+        bytes: &mut [u8],
+        start: usize,
+    ) -> usize {
+        let mut done = start;
+        if let Some(held) = frontend.held.take() {
+            match self.hub.handle_message(conn, &held, &mut self.io) {
+                Flow::Retry => frontend.held = Some(held),
+                flow => self.note_flow(conn, flow),
+            }
+            if frontend.held.is_some() {
+                self.set_waiting(conn);
+            }
+        }
+        while self.may_go_on(conn) {
+            let mut consumed = 0;
+            let incoming = frontend.reader.next(&mut bytes[done..], &mut consumed);
+            done += consumed;
+            match incoming {
+                Ok(None) => break,
+                Ok(Some(Incoming::Message { text, .. })) => {
+                    match self.hub.handle_message(conn, text, &mut self.io) {
+                        Flow::Retry => {
+                            frontend.held = Some(text.into());
+                            self.set_waiting(conn);
+                        }
+                        flow => self.note_flow(conn, flow),
+                    }
+                }
+                Ok(Some(Incoming::Ping(payload))) => {
+                    let mut pong = Vec::with_capacity(payload.len() + 2);
+                    frame::write_pong(&mut pong, payload);
+                    self.io.push(conn.slot, &pong);
+                }
+                Ok(Some(Incoming::Pong)) => {}
+                Ok(Some(Incoming::Close { code })) => {
+                    self.close_frontend(conn, code.unwrap_or(CloseCode::NORMAL), "");
+                }
+                Err(violation) => self.close_frontend(conn, violation.code, violation.reason),
+            }
+        }
+        self.set_role(conn, Role::Frontend(frontend));
+        done
+    }
+
+    fn note_flow(&mut self, conn: ConnId, flow: Flow) {
+        match flow {
+            Flow::Next => {}
+            Flow::Wait | Flow::Retry => self.set_waiting(conn),
+            Flow::Close => self.close_frontend(conn, CloseCode::NORMAL, ""),
+        }
+    }
+
+    /// The connection takes no message until it is resumed, which may have
+    /// happened within the very call that made it wait.
+    pub(super) fn set_waiting(&mut self, conn: ConnId) {
+        if let Some(connection) = self.io.get(conn) {
+            connection.flags.waiting = true;
+        }
+    }
+
+    /// Whether the connection's next message may be taken; lists it for the
+    /// next turn where only this one is full.
+    pub(super) fn may_go_on(&mut self, conn: ConnId) -> bool {
+        let saturated = self.hub.is_saturated();
+        let Some(connection) = self.io.get(conn) else { return false };
+        let held_back = connection.flags.waiting
+            || connection.is_closing()
+            || connection.outbox.len() > OUTBOX_READ_PAUSE_BYTES;
+        if !held_back && saturated {
+            self.io.list(conn.slot);
+        }
+        !held_back && !saturated
+    }
+}

@@ -1,0 +1,329 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::connection::Role;
+use super::io::{Doom, Io, Note};
+use super::{BACKEND, FRONTEND, Seat, ShardError};
+use crate::hub::envelope::ToControl;
+use crate::hub::Hub;
+use crate::limits::{
+    DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
+    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+};
+use crate::mesh::Sleeper;
+use crate::model::ConnId;
+use crate::net::{Driver, Event, Recv};
+
+/// The loop of one shard.
+pub(super) struct Pump {
+    pub(super) hub: Hub,
+    pub(super) io: Io,
+    sleeper: Sleeper,
+    /// All connections of the shard are read into this one.
+    buffer: Box<[u8]>,
+    events: Vec<Event>,
+    draining: bool,
+}
+
+impl Pump {
+    pub(super) fn new(seat: Seat) -> Result<Self, ShardError> {
+        let Seat { port, frontends, backends, .. } = seat;
+        let shard = port.id();
+        let ring = |source| ShardError::Ring { shard, source };
+        let mut driver = Driver::new().map_err(ring)?;
+        let sleeper = port.sleeper();
+        driver.watch_wakeups(sleeper.event()).map_err(ring)?;
+        driver.listen(frontends, FRONTEND).map_err(ring)?;
+        driver.listen(backends, BACKEND).map_err(ring)?;
+        Ok(Self {
+            hub: Hub::new(shard, port.shards()),
+            io: Io::new(driver, port),
+            sleeper,
+            buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            events: Vec::new(),
+            draining: false,
+        })
+    }
+
+    /// Runs until the shard has drained.
+    pub(super) fn run(mut self) -> Result<(), ShardError> {
+        let shard = self.io.port.id();
+        loop {
+            let timeout = self.sleep_time();
+            let polled = self.io.driver.poll(timeout, &mut self.events);
+            self.sleeper.awake();
+            polled.map_err(|source| ShardError::Ring { shard, source })?;
+            self.turn();
+            if self.draining && self.io.connections.is_empty() {
+                self.io.port.control(ToControl::Drained { shard });
+                self.io.port.flush();
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long nothing has to be done; announces sleep where that is not zero.
+    fn sleep_time(&mut self) -> Option<Duration> {
+        let busy = !self.io.ready.is_empty()
+            || !self.io.dirty.is_empty()
+            || self.hub.has_deliveries()
+            || self.io.port.has_incoming();
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        self.sleeper.sleep();
+        if self.io.port.has_incoming() {
+            return Some(Duration::ZERO);
+        }
+        let timer = self.io.timers.next_in_ms(self.io.now_ms).map(Duration::from_millis);
+        let stalled = self.hub.is_stalled() || !self.io.port.has_room();
+        match timer {
+            timer if stalled => Some(timer.unwrap_or(STALLED_SLEEP).min(STALLED_SLEEP)),
+            // One more, since the clock's milliseconds are cut off.
+            timer => timer.map(|timer| timer + Duration::from_millis(1)),
+        }
+    }
+
+    fn turn(&mut self) {
+        self.io.update_time();
+        let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        self.hub.set_time(epoch_ms as u64, &mut self.io);
+        self.handle_events();
+        self.handle_timers();
+        self.handle_envelopes();
+        self.read_ready();
+        self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
+        self.handle_notes();
+        self.flush_outboxes();
+        self.io.port.flush();
+        if self.hub.is_stalled() && self.io.port.has_room() {
+            self.hub.handle_room(&mut self.io);
+        }
+    }
+
+    fn handle_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                Event::Accepted { listener, socket } => self.accept(listener, socket),
+                Event::AcceptFailed { error, .. } => {
+                    tracing::warn!(%error, "accepting paused; the node keeps what it has");
+                }
+                Event::Readable(conn) => {
+                    if let Some(connection) = self.io.get(conn) {
+                        connection.flags.readable = true;
+                        self.io.list(conn.slot);
+                    }
+                }
+                Event::Writable(conn) => {
+                    if let Some(connection) = self.io.get(conn) {
+                        connection.flags.blocked = false;
+                        self.io.flush_outbox(conn.slot);
+                        // It may have been held back until its outbox emptied.
+                        self.io.list(conn.slot);
+                        self.finish_if_sent(conn);
+                    }
+                }
+                Event::Woken => {}
+            }
+        }
+        self.events = events;
+    }
+
+    fn accept(&mut self, listener: u8, socket: crate::net::Socket) {
+        if self.draining {
+            return;
+        }
+        // A connection that is lost already shows at its first read.
+        let _ = socket.tune();
+        let (role, timeout) = match listener {
+            BACKEND => (Role::Fresh(crate::session::Fresh::default()), PACKET_TIMEOUT),
+            _ => (Role::Handshake, HANDSHAKE_TIMEOUT),
+        };
+        if let Some(conn) = self.io.insert(socket, role) {
+            self.io.set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        }
+    }
+
+    fn handle_timers(&mut self) {
+        while let Some(due) = self.io.timers.take_due(self.io.now_ms) {
+            for conn in due {
+                let now_ms = self.io.now_ms;
+                let io = &mut self.io;
+                let Some(connection) =
+                    io.connections.get_mut(conn.slot as usize).filter(|c| c.id == conn)
+                else {
+                    continue;
+                };
+                if io.timers.has_passed(conn, &mut connection.timer, now_ms) {
+                    self.handle_timeout(conn);
+                }
+            }
+        }
+    }
+
+    fn handle_envelopes(&mut self) {
+        for _ in 0..ENVELOPES_PER_TURN_MAX {
+            if self.hub.is_saturated() {
+                return;
+            }
+            let Some(delivery) = self.io.port.take_delivery() else { break };
+            self.hub.handle_delivery(delivery, &mut self.io);
+        }
+        for _ in 0..ENVELOPES_PER_TURN_MAX {
+            if self.hub.is_saturated() {
+                return;
+            }
+            let Some(request) = self.io.port.take_request() else { break };
+            self.hub.handle_request(request, &mut self.io);
+        }
+        self.handle_notes();
+    }
+
+    fn read_ready(&mut self) {
+        let count = self.io.ready.len().min(READS_PER_TURN_MAX);
+        for index in 0..count {
+            if self.hub.is_saturated() {
+                self.io.ready.drain(..index);
+                return;
+            }
+            let slot = self.io.ready[index];
+            if let Some(connection) = self.io.connections.get_mut(slot as usize) {
+                connection.flags.listed = false;
+                let conn = connection.id;
+                self.read(conn);
+                self.handle_notes();
+            }
+        }
+        self.io.ready.drain(..count);
+    }
+
+    /// One `recv` at the most, and what can be handled of it. Where more may be
+    /// there, the connection is listed for the next turn.
+    fn read(&mut self, conn: ConnId) {
+        let Some(connection) = self.io.get(conn) else { return };
+        if connection.flags.doomed {
+            return;
+        }
+        if connection.is_held_back() {
+            return;
+        }
+        // What waited comes first.
+        if !connection.inbox.is_empty() || connection.has_held() {
+            let mut inbox = std::mem::take(&mut connection.inbox);
+            let consumed = self.handle_bytes(conn, &mut inbox);
+            self.store_rest(conn, inbox, consumed);
+        }
+        let Some(connection) = self.io.get(conn) else { return };
+        if connection.flags.readable && !connection.flags.waiting && !connection.flags.listed {
+            self.receive(conn);
+        }
+        let Some(connection) = self.io.get(conn) else { return };
+        if connection.flags.ended && !connection.flags.waiting && !connection.flags.listed {
+            self.handle_end(conn);
+        }
+    }
+
+    fn receive(&mut self, conn: ConnId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let Some(connection) = self.io.get(conn) else { return };
+        match connection.socket.recv(&mut buffer) {
+            Recv::Bytes(count) => {
+                connection.flags.readable = count == buffer.len();
+                let more = connection.flags.readable;
+                if connection.inbox.is_empty() {
+                    let consumed = self.handle_bytes(conn, &mut buffer[..count]);
+                    let rest = &buffer[consumed..count];
+                    if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
+                        connection.inbox = rest.to_vec();
+                    }
+                } else {
+                    let mut inbox = std::mem::take(&mut connection.inbox);
+                    inbox.extend_from_slice(&buffer[..count]);
+                    let consumed = self.handle_bytes(conn, &mut inbox);
+                    self.store_rest(conn, inbox, consumed);
+                }
+                if more {
+                    self.io.list(conn.slot);
+                }
+            }
+            Recv::Empty => connection.flags.readable = false,
+            Recv::Ended => {
+                connection.flags.readable = false;
+                connection.flags.ended = true;
+            }
+            Recv::Failed(_) => self.lose(conn),
+        }
+        self.buffer = buffer;
+    }
+
+    fn store_rest(&mut self, conn: ConnId, mut inbox: Vec<u8>, consumed: usize) {
+        if consumed == inbox.len() {
+            return;
+        }
+        if let Some(connection) = self.io.get(conn) {
+            inbox.drain(..consumed);
+            connection.inbox = inbox;
+        }
+    }
+
+    /// Handles what is whole in `bytes`; tells how much of it is done with.
+    fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
+        let Some(connection) = self.io.get(conn) else { return bytes.len() };
+        // Out of its place while it is at work, so that the hub can reach the
+        // connection's outbox meanwhile.
+        match std::mem::replace(&mut connection.role, Role::Handshake) {
+            Role::Handshake => self.handle_handshake(conn, bytes),
+            Role::Frontend(frontend) => self.handle_frontend(conn, frontend, bytes, 0),
+            Role::Fresh(fresh) => self.handle_fresh(conn, fresh, bytes),
+            Role::Client(client) => self.handle_client(conn, client, bytes, 0),
+            Role::Worker(worker) => self.handle_worker(conn, worker, bytes),
+            Role::Closing => {
+                connection.role = Role::Closing;
+                bytes.len()
+            }
+        }
+    }
+
+    /// Gives the connection its role back, unless it took another.
+    pub(super) fn set_role(&mut self, conn: ConnId, role: Role) {
+        if let Some(connection) = self.io.get(conn)
+            && !matches!(connection.role, Role::Closing)
+        {
+            connection.role = role;
+        }
+    }
+
+    fn flush_outboxes(&mut self) {
+        let mut dirty = std::mem::take(&mut self.io.dirty);
+        for slot in dirty.drain(..) {
+            self.io.flush_outbox(slot);
+            if let Some(connection) = self.io.connections.get(slot as usize) {
+                let conn = connection.id;
+                self.finish_if_sent(conn);
+            }
+        }
+        // Nothing was added meanwhile: flushing queues nothing.
+        self.io.dirty = dirty;
+        self.handle_notes();
+    }
+
+    /// What the hub asked for beyond bytes.
+    pub(super) fn handle_notes(&mut self) {
+        while let Some(note) = self.io.notes.pop() {
+            // Order matters among answers only, and those are sorted by number.
+            match note {
+                Note::Doom(conn, why) => self.dismiss(conn, why),
+                Note::Answer(conn, request, outcome) => self.answer(conn, request, outcome),
+                Note::WorkerReady(conn) => self.start_beating(conn),
+                Note::VhostDeleted(vhost) => {
+                    self.dismiss_all(|c| c.vhost() == Some(vhost), Doom::VhostDeleted);
+                }
+                Note::Drain => {
+                    self.draining = true;
+                    self.io.driver.stop_listening();
+                    self.dismiss_all(|_| true, Doom::Drain);
+                }
+            }
+        }
+    }
+}
