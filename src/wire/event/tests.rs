@@ -1,6 +1,8 @@
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use proptest::prelude::*;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::*;
@@ -303,7 +305,7 @@ fn server_events_have_exactly_these_members() {
         frame(|out| connected(out, &sid())),
         format!(r#"{{":connected":{{"sid":"{SID}"}}}}"#)
     );
-    assert_eq!(frame(|out| authenticated(out)), r#"{":authenticated":{}}"#);
+    assert_eq!(frame(authenticated), r#"{":authenticated":{}}"#);
     assert_eq!(
         frame(|out| subscribed(out, "c", None, None)),
         r#"{":subscribed":{"channel":"c"}}"#
@@ -422,11 +424,10 @@ proptest! {
     #[test]
     fn decodes_only_json(text in arbitrary::broken_json_text()) {
         let text = format!(r#"{{"close":{text}}}"#);
-        let tree = serde_json::from_str::<Value>(&text);
-        let expected = tree.is_ok_and(|tree| {
-            tree["close"].is_object() && tree.as_object().is_some_and(|members| members.len() == 1)
-        });
-        // A tree does not show a name given twice, nor half a surrogate pair.
+        // Not a tree of values: that would refuse numbers beyond a double.
+        let tree = serde_json::from_str::<HashMap<String, HashMap<String, IgnoredAny>>>(&text);
+        let expected = tree.is_ok_and(|tree| tree.len() == 1 && tree.contains_key("close"));
+        // Nor does it show a name given twice, or take half a surrogate pair in one.
         prop_assume!(!text.contains("\\u") && text.matches("\"close\"").count() == 1);
         prop_assert_eq!(!is_malformed(&text), expected, "{}", text);
     }
