@@ -287,3 +287,159 @@ fn write_header(
         out.put_slice(&mask);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(bytes: &[u8]) -> Option<CloseCode> {
+        parse_client_header(bytes, 1000)
+            .err()
+            .map(|violation| violation.code)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_6455() {
+        let mut out = Vec::new();
+        write_client_frame(&mut out, Opcode::Text, [0x37, 0xfa, 0x21, 0x3d], b"Hello");
+        assert_eq!(
+            out,
+            [
+                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
+            ]
+        );
+        let header = parse_client_header(&out, 5).expect("valid").expect("whole");
+        let expected = Header {
+            fin: true,
+            opcode: Opcode::Text,
+            mask: [0x37, 0xfa, 0x21, 0x3d],
+            payload_bytes: 5,
+            header_bytes: 6,
+        };
+        assert_eq!(header, expected);
+        let mut out = Vec::new();
+        write_text(&mut out, &[b"Hel", b"", b"lo"]);
+        assert_eq!(out, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    }
+
+    #[test]
+    fn lengths_at_each_border() {
+        for (bytes, header_bytes) in [
+            (0, 2),
+            (125, 2),
+            (126, 4),
+            (0xffff, 4),
+            (0x1_0000, 10),
+            (0x2_0000, 10),
+        ] {
+            let mut out = Vec::new();
+            write_text(&mut out, &[&vec![b'x'; bytes]]);
+            assert_eq!(out.len(), header_bytes + bytes);
+            let header = parse_server_header(&out).expect("valid").expect("whole");
+            assert_eq!(
+                (header.payload_bytes, header.header_bytes),
+                (bytes, header_bytes)
+            );
+            out.clear();
+            write_client_frame(&mut out, Opcode::Binary, [1, 2, 3, 4], &vec![b'x'; bytes]);
+            let header = parse_client_header(&out, bytes)
+                .expect("valid")
+                .expect("whole");
+            assert_eq!(
+                (header.payload_bytes, header.header_bytes),
+                (bytes, header_bytes + 4)
+            );
+            for end in 0..header.header_bytes {
+                assert_eq!(parse_client_header(&out[..end], bytes), Ok(None), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn unmasked_client_frames_fr_05() {
+        assert_eq!(code(&[0x81, 0x01, b'a']), Some(CloseCode::PROTOCOL_ERROR));
+        assert!(parse_server_header(&[0x81, 0x81, 1, 2, 3, 4, 5]).is_err());
+    }
+
+    #[test]
+    fn what_rfc_6455_forbids_is_1002() {
+        let forbidden: &[&[u8]] = &[
+            &[0xc1, 0x80], // RSV1
+            &[0xa1, 0x80], // RSV2
+            &[0x91, 0x80], // RSV3
+            &[0x83, 0x80], // reserved data opcode
+            &[0x87, 0x80],
+            &[0x8b, 0x80], // reserved control opcode
+            &[0x8f, 0x80],
+            &[0x09, 0x80], // fragmented ping
+            &[0x08, 0x80], // fragmented close
+            &[0x89, 0xfe], // ping over 125 bytes
+            &[0x8a, 0xff],
+            &[0x81, 0xfe, 0, 125],                       // two bytes for 125
+            &[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], // eight bytes for 65,535
+            &[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0],    // top bit set
+        ];
+        for bytes in forbidden {
+            assert_eq!(code(bytes), Some(CloseCode::PROTOCOL_ERROR), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn payloads_at_the_bound_and_past_it_fr_09() {
+        assert_eq!(code(&[0x81, 0xfe, 0x03, 0xe8]), None);
+        assert_eq!(code(&[0x81, 0xfe, 0x03, 0xe9]), Some(CloseCode::TOO_BIG));
+        let largest = [0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(code(&largest), Some(CloseCode::TOO_BIG));
+    }
+
+    #[test]
+    fn close_reasons_are_cut_at_a_character() {
+        let mut out = Vec::new();
+        write_close(&mut out, CloseCode::GOING_AWAY, "bye");
+        assert_eq!(out, b"\x88\x05\x03\xe9bye");
+        for (reason, kept) in [
+            ("r".repeat(123), 123),
+            ("r".repeat(124), 123),
+            ("é".repeat(62), 122),
+        ] {
+            out.clear();
+            write_close(&mut out, CloseCode::NORMAL, &reason);
+            assert_eq!(out.len(), 4 + kept);
+            assert!(std::str::from_utf8(&out[4..]).is_ok());
+        }
+    }
+
+    #[test]
+    fn pings_and_pongs() {
+        let mut out = Vec::new();
+        write_ping(&mut out, b"ab");
+        write_pong(&mut out, &[b'x'; 125]);
+        write_pong(&mut out, &[b'x'; 126]);
+        assert_eq!(out.len(), 4 + 127 + 127);
+        assert_eq!(&out[..6], b"\x89\x02ab\x8a\x7d");
+    }
+
+    #[test]
+    fn sendable_close_codes() {
+        for good in [1000, 1003, 1007, 1011, 1012, 1014, 3000, 4999] {
+            assert!(CloseCode(good).is_sendable(), "{good}");
+        }
+        for bad in [
+            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
+        ] {
+            assert!(!CloseCode(bad).is_sendable(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unmasking_is_byte_by_byte(payload in prop::collection::vec(any::<u8>(), 0..100), mask: [u8; 4]) {
+            let mut fast = payload.clone();
+            unmask(&mut fast, mask);
+            let slow: Vec<u8> = payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]).collect();
+            prop_assert_eq!(fast, slow);
+        }
+    }
+}

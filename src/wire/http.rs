@@ -314,3 +314,6 @@ pub fn write_switching_protocols(key: &UpgradeKey, out: &mut Vec<u8>) {
     out.extend_from_slice(&key.0);
     out.extend_from_slice(b"\r\n\r\n");
 }
+
+#[cfg(test)]
+mod tests;

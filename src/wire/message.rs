@@ -171,3 +171,246 @@ fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Violation> {
     }
     Ok(Some(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::frame::write_client_frame;
+
+    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+
+    /// What a test saw, as it must outlive the bytes.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Seen {
+        Message(Vec<u8>, bool),
+        Ping(Vec<u8>),
+        Pong,
+        Close(Option<u16>),
+        Violation(u16),
+    }
+
+    fn frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
+        let start = out.len();
+        write_client_frame(out, opcode, MASK, payload);
+        if !fin {
+            out[start] &= 0x7f;
+        }
+    }
+
+    /// Feeds `stream` in the given pieces, keeping a tail as a connection would.
+    fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
+        let mut reader = Reader::default();
+        let (mut kept, mut seen) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            kept.extend_from_slice(piece);
+            loop {
+                let mut consumed = 0;
+                let next = match reader.next(&mut kept, &mut consumed) {
+                    Ok(next) => next,
+                    Err(violation) => {
+                        seen.push(Seen::Violation(violation.code.0));
+                        return seen;
+                    }
+                };
+                let done = next.is_none();
+                seen.extend(next.map(|incoming| match incoming {
+                    Incoming::Message { text, binary } => Seen::Message(text.to_vec(), binary),
+                    Incoming::Ping(payload) => Seen::Ping(payload.to_vec()),
+                    Incoming::Pong => Seen::Pong,
+                    Incoming::Close { code } => Seen::Close(code.map(|code| code.0)),
+                }));
+                kept.drain(..consumed);
+                if done {
+                    assert!(Reader::needs(&kept) > kept.len(), "needs more than it has");
+                    break;
+                }
+            }
+        }
+        seen
+    }
+
+    fn read_whole(stream: &[u8]) -> Vec<Seen> {
+        read(std::iter::once(stream))
+    }
+
+    fn text(text: &str) -> Seen {
+        Seen::Message(text.into(), false)
+    }
+
+    #[test]
+    fn is_small_when_idle() {
+        assert!(size_of::<Reader>() <= 40);
+        assert_eq!(Reader::default().fragments.capacity(), 0);
+    }
+
+    #[test]
+    fn frames_give_messages_wherever_the_stream_is_cut_fr_01_to_fr_04() {
+        let mut stream = Vec::new();
+        frame(&mut stream, true, Opcode::Text, "grüß".as_bytes());
+        frame(&mut stream, false, Opcode::Text, b"gr\xc3");
+        frame(&mut stream, true, Opcode::Ping, b"between");
+        frame(&mut stream, false, Opcode::Continuation, b"");
+        frame(&mut stream, true, Opcode::Continuation, b"\xbc\xc3\x9f");
+        frame(&mut stream, true, Opcode::Binary, b"\xff");
+        frame(&mut stream, true, Opcode::Pong, b"unasked");
+        frame(&mut stream, true, Opcode::Text, b"");
+        frame(&mut stream, true, Opcode::Close, b"\x03\xe8bye");
+        let expected = [
+            text("grüß"),
+            Seen::Ping(b"between".into()),
+            text("grüß"),
+            Seen::Message(b"\xff".into(), true),
+            Seen::Pong,
+            text(""),
+            Seen::Close(Some(1000)),
+        ];
+        assert_eq!(read_whole(&stream), expected);
+        assert_eq!(read(stream.chunks(1)), expected);
+        for cut in 0..stream.len() {
+            let (front, back) = stream.split_at(cut);
+            assert_eq!(read([front, back].into_iter()), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_reassembled_message_is_freed() {
+        let mut stream = Vec::new();
+        frame(&mut stream, false, Opcode::Text, b"a");
+        frame(&mut stream, true, Opcode::Continuation, b"b");
+        let mut reader = Reader::default();
+        let mut consumed = 0;
+        assert!(matches!(
+            reader.next(&mut stream, &mut consumed),
+            Ok(Some(_))
+        ));
+        assert_eq!(consumed, stream.len());
+        assert_eq!(reader.next(&mut [], &mut consumed), Ok(None));
+        assert_eq!(reader.fragments.capacity(), 0);
+    }
+
+    #[test]
+    fn broken_sequences_are_1002() {
+        let sequences: [&[(bool, Opcode)]; 4] = [
+            &[(true, Opcode::Continuation)],
+            &[(false, Opcode::Continuation)],
+            &[(false, Opcode::Text), (true, Opcode::Text)],
+            &[
+                (false, Opcode::Text),
+                (true, Opcode::Continuation),
+                (true, Opcode::Continuation),
+            ],
+        ];
+        for sequence in sequences {
+            let mut stream = Vec::new();
+            for &(fin, opcode) in sequence {
+                frame(&mut stream, fin, opcode, b"x");
+            }
+            assert_eq!(
+                read_whole(&stream).last(),
+                Some(&Seen::Violation(1002)),
+                "{sequence:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_utf_8_is_1007_fr_11() {
+        let mut whole = Vec::new();
+        frame(&mut whole, true, Opcode::Text, b"\xc3");
+        assert_eq!(read_whole(&whole), [Seen::Violation(1007)]);
+        let mut parts = Vec::new();
+        frame(&mut parts, false, Opcode::Text, b"\xc3");
+        frame(&mut parts, true, Opcode::Continuation, b"(");
+        assert_eq!(read_whole(&parts), [Seen::Violation(1007)]);
+    }
+
+    #[test]
+    fn close_payloads_fr_06() {
+        let close = |payload: &[u8]| {
+            let mut stream = Vec::new();
+            frame(&mut stream, true, Opcode::Close, payload);
+            read_whole(&stream)
+        };
+        assert_eq!(close(b""), [Seen::Close(None)]);
+        assert_eq!(close(b"\x0f\xa0"), [Seen::Close(Some(4000))]);
+        assert_eq!(close(b"\x03"), [Seen::Violation(1002)]);
+        assert_eq!(close(b"\x03\xed"), [Seen::Violation(1002)]);
+        assert_eq!(close(b"\x03\xe8\xff"), [Seen::Violation(1007)]);
+    }
+
+    #[test]
+    fn messages_at_the_bound_and_past_it_fr_09() {
+        let half = vec![b'x'; MESSAGE_BYTES_MAX / 2];
+        let read_parts = |more: usize| {
+            let mut stream = Vec::new();
+            frame(&mut stream, false, Opcode::Text, &half);
+            frame(
+                &mut stream,
+                true,
+                Opcode::Continuation,
+                &half[..half.len() - 1 + more],
+            );
+            read_whole(&stream)
+        };
+        assert_eq!(
+            read_parts(1),
+            [Seen::Message([&half[..], &half].concat(), false)]
+        );
+        let mut stream = Vec::new();
+        frame(&mut stream, false, Opcode::Text, &half);
+        frame(&mut stream, false, Opcode::Continuation, &half);
+        frame(&mut stream, true, Opcode::Ping, b"still fine");
+        frame(&mut stream, true, Opcode::Continuation, b"x");
+        assert_eq!(
+            read_whole(&stream),
+            [Seen::Ping(b"still fine".into()), Seen::Violation(1009)]
+        );
+        stream.clear();
+        frame(
+            &mut stream,
+            true,
+            Opcode::Text,
+            &vec![b'x'; MESSAGE_BYTES_MAX],
+        );
+        assert_eq!(read_whole(&stream).len(), 1);
+        stream.clear();
+        frame(
+            &mut stream,
+            true,
+            Opcode::Text,
+            &vec![b'x'; MESSAGE_BYTES_MAX + 1],
+        );
+        assert_eq!(
+            read_whole(&stream[..10]),
+            [Seen::Violation(1009)],
+            "before the payload comes"
+        );
+    }
+
+    proptest! {
+        /// However messages are cut into frames and frames into reads.
+        #[test]
+        fn fragments_and_cuts_change_nothing(
+            messages in prop::collection::vec((any::<String>(), any::<bool>(), prop::collection::vec(0_usize..20, 0..4)), 0..6),
+            piece in 1_usize..40,
+        ) {
+            let (mut stream, mut expected) = (Vec::new(), Vec::new());
+            for (text, binary, cuts) in &messages {
+                let mut rest = text.as_bytes();
+                let mut opcode = if *binary { Opcode::Binary } else { Opcode::Text };
+                for &cut in cuts {
+                    let (part, after) = rest.split_at(cut.min(rest.len()));
+                    frame(&mut stream, false, opcode, part);
+                    frame(&mut stream, true, Opcode::Ping, part);
+                    expected.push(Seen::Ping(part.to_vec()));
+                    (rest, opcode) = (after, Opcode::Continuation);
+                }
+                frame(&mut stream, true, opcode, rest);
+                expected.push(Seen::Message(text.as_bytes().to_vec(), *binary));
+            }
+            prop_assert_eq!(read(stream.chunks(piece)), expected);
+        }
+    }
+}

@@ -251,3 +251,6 @@ fn write_line(out: &mut impl BufMut, mut json: &[u8]) {
     }
     out.put_slice(json);
 }
+
+#[cfg(test)]
+mod tests;
