@@ -3,6 +3,7 @@
 //!
 //! The modules are floors; imports point down only (`docs/architecture.md`).
 
+pub mod control;
 pub mod hub;
 pub mod limits;
 pub mod mesh;
@@ -14,6 +15,7 @@ pub mod net;
     reason = "the room for unsafe: system calls that std lacks"
 )]
 pub mod sys;
+pub mod server;
 pub mod session;
 pub mod shard;
 pub mod wire;
