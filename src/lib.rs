@@ -10,12 +10,12 @@ pub mod mesh;
 pub mod model;
 #[allow(unsafe_code, reason = "the room for unsafe: raw sockets and the ring")]
 pub mod net;
+pub mod server;
+pub mod session;
+pub mod shard;
 #[allow(
     unsafe_code,
     reason = "the room for unsafe: system calls that std lacks"
 )]
 pub mod sys;
-pub mod server;
-pub mod session;
-pub mod shard;
 pub mod wire;

@@ -28,7 +28,11 @@ impl Hub {
             return Answer::Now(Outcome::Done);
         }
         let receipt = Receipt::Answer(self.peer(client), request);
-        let publish = Request::Publish { channel: known.id, receipt, frame };
+        let publish = Request::Publish {
+            channel: known.id,
+            receipt,
+            frame,
+        };
         match fx.try_request(known.home, publish) {
             Ok(()) => Answer::Later,
             Err(_) => self.stall_client(client),
@@ -45,7 +49,12 @@ impl Hub {
         fx: &mut impl Effects,
     ) -> Answer {
         let from = self.peer(client);
-        match fx.try_control(ToControl::Backend { from, request, vhost, ask }) {
+        match fx.try_control(ToControl::Backend {
+            from,
+            request,
+            vhost,
+            ask,
+        }) {
             Ok(()) => Answer::Later,
             Err(_) => self.stall_client(client),
         }

@@ -24,7 +24,11 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 impl Batch {
     pub(super) fn append(&mut self, seq: u64, frame: &[u8], custom: bool) {
         self.bytes.extend_from_slice(frame);
-        self.frames.push(Mark { seq, end: self.bytes.len(), custom });
+        self.frames.push(Mark {
+            seq,
+            end: self.bytes.len(),
+            custom,
+        });
         self.has_announcements |= !custom;
     }
 
@@ -40,7 +44,9 @@ impl Batch {
     /// The frames after `seen`, all kinds, as they lie in the buffer.
     pub(super) fn since(&self, seen: u64) -> &[u8] {
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
-        let start = skipped.checked_sub(1).map_or(0, |last| self.frames[last].end);
+        let start = skipped
+            .checked_sub(1)
+            .map_or(0, |last| self.frames[last].end);
         &self.bytes[start..]
     }
 
@@ -55,7 +61,9 @@ impl Batch {
         let range = if none { self.frames.len() } else { skipped }..self.frames.len();
         range.filter_map(move |index| {
             let mark = self.frames[index];
-            let start = index.checked_sub(1).map_or(0, |before| self.frames[before].end);
+            let start = index
+                .checked_sub(1)
+                .map_or(0, |before| self.frames[before].end);
             (!(hidden && mark.custom)).then(|| (mark.seq, &self.bytes[start..mark.end]))
         })
     }
@@ -91,7 +99,10 @@ mod tests {
         assert_eq!(batch.since(4), b"bccc");
         assert_eq!(batch.since(9), b"");
         let seqs = |seen, hidden| {
-            batch.frames_since(seen, hidden).map(|(seq, _)| seq).collect::<Vec<_>>()
+            batch
+                .frames_since(seen, hidden)
+                .map(|(seq, _)| seq)
+                .collect::<Vec<_>>()
         };
         assert_eq!(seqs(3, false), [5, 9]);
     }

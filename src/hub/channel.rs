@@ -50,19 +50,34 @@ impl Hub {
         });
         let local = &mut self.locals[key as usize];
         let place = local.subscribers.len() as u32;
-        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return };
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
+            return;
+        };
         local.subscribers.push(Subscriber { slot, hidden });
-        session.subscriptions.push(Subscription { channel, local: key, place, hidden });
+        session.subscriptions.push(Subscription {
+            channel,
+            local: key,
+            place,
+            hidden,
+        });
     }
 
     /// Ends a subscription. The session gets nothing more of the channel; what
     /// was published before has to be in its outbox already, where it matters.
     pub(super) fn detach(&mut self, slot: u32, channel: ChannelId, fx: &mut impl Effects) -> bool {
-        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return false };
-        let Some(index) = session.subscriptions.iter().position(|s| s.channel == channel) else {
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
             return false;
         };
-        let Subscription { local: key, place, .. } = session.subscriptions.swap_remove(index);
+        let Some(index) = session
+            .subscriptions
+            .iter()
+            .position(|s| s.channel == channel)
+        else {
+            return false;
+        };
+        let Subscription {
+            local: key, place, ..
+        } = session.subscriptions.swap_remove(index);
         let subscribers = &mut self.locals[key as usize].subscribers;
         let from = subscribers.len() - 1;
         subscribers.swap_remove(place as usize);

@@ -14,14 +14,11 @@ type Outcome = Result<Flow, Status>;
 impl Hub {
     /// What a frontend sent: one whole message. All that it makes the broker say
     /// to this frontend comes after the answers to earlier messages ([SU-13]).
-    pub fn handle_message(
-        &mut self,
-        conn: ConnId,
-        message: &[u8],
-        fx: &mut impl Effects,
-    ) -> Flow {
+    pub fn handle_message(&mut self, conn: ConnId, message: &[u8], fx: &mut impl Effects) -> Flow {
         let message = event::decode(message);
-        let Some(session) = self.session_mut(conn) else { return Flow::Close };
+        let Some(session) = self.session_mut(conn) else {
+            return Flow::Close;
+        };
         // Broadcasts may overtake their echoes, what is answered otherwise may not.
         let answered = !matches!(message, Ok(Message::Pong | Message::Broadcast { .. }));
         if answered && session.echoes.expected > 0 {
@@ -31,13 +28,20 @@ impl Hub {
             Err(event::Malformed) => Err(Status::BadRequest),
             Ok(Message::Pong) => Ok(Flow::Next),
             Ok(Message::Auth { token }) => self.authenticate(conn, &token, fx),
-            Ok(Message::Subscribe { channel, hidden, data }) => {
-                self.subscribe(conn, &channel, hidden, data, fx)
+            Ok(Message::Subscribe {
+                channel,
+                hidden,
+                data,
+            }) => self.subscribe(conn, &channel, hidden, data, fx),
+            Ok(Message::Unsubscribe { channel, data }) => {
+                self.unsubscribe(conn, &channel, data, fx)
             }
-            Ok(Message::Unsubscribe { channel, data }) => self.unsubscribe(conn, &channel, data, fx),
-            Ok(Message::Broadcast { channel, event, data, trigger }) => {
-                self.broadcast_event(conn, &channel, event, data, trigger, fx)
-            }
+            Ok(Message::Broadcast {
+                channel,
+                event,
+                data,
+                trigger,
+            }) => self.broadcast_event(conn, &channel, event, data, trigger, fx),
             Ok(Message::Trigger { event, data }) => self.trigger_event(conn, event, data, fx),
             Ok(Message::Close { data }) => Ok(self.end(conn, data, fx)),
         };
@@ -69,8 +73,11 @@ impl Hub {
             self.admit(conn, grant, fx);
             return Ok(Flow::Next);
         }
-        let request =
-            Request::TakeToken { from: self.peer(conn), vhost, token: Box::new(token) };
+        let request = Request::TakeToken {
+            from: self.peer(conn),
+            vhost,
+            token: Box::new(token),
+        };
         Ok(self.ask_home(conn, home, request, Pending::Token, fx))
     }
 
@@ -87,7 +94,10 @@ impl Hub {
             return Ok(Flow::Next);
         }
         let uid = if kind.needs_permission() {
-            let user = session.user.as_deref().filter(|user| user.permission.allows(channel));
+            let user = session
+                .user
+                .as_deref()
+                .filter(|user| user.permission.allows(channel));
             user.map(|user| user.uid.clone()).ok_or(Status::Forbidden)?
         } else {
             "".into()
@@ -100,8 +110,18 @@ impl Hub {
         } else {
             "".into()
         };
-        let pending = Pending::Join { channel: id, name: name.clone(), hidden };
-        let join = Join { channel: id, from: self.peer(conn), hidden, record, uid };
+        let pending = Pending::Join {
+            channel: id,
+            name: name.clone(),
+            hidden,
+        };
+        let join = Join {
+            channel: id,
+            from: self.peer(conn),
+            hidden,
+            record,
+            uid,
+        };
         if home == self.id {
             self.set_pending(conn, pending);
             self.home_join(join, fx);
@@ -127,7 +147,12 @@ impl Hub {
             return Ok(Flow::Next);
         }
         let data = owned(data);
-        let request = Request::Leave { channel: id, from, confirm: true, data };
+        let request = Request::Leave {
+            channel: id,
+            from,
+            confirm: true,
+            data,
+        };
         Ok(self.ask_home(conn, home, request, pending, fx))
     }
 
@@ -157,7 +182,11 @@ impl Hub {
         if home == self.id {
             self.home_publish(id, receipt, frame, fx);
         } else {
-            let publish = Request::Publish { channel: id, receipt, frame };
+            let publish = Request::Publish {
+                channel: id,
+                receipt,
+                frame,
+            };
             if fx.try_request(home, publish).is_err() {
                 return Ok(self.stall(conn));
             }
@@ -166,7 +195,9 @@ impl Hub {
                 session.echoes.home = home;
             }
         }
-        let Some(trigger) = trigger else { return Ok(Flow::Next) };
+        let Some(trigger) = trigger else {
+            return Ok(Flow::Next);
+        };
         let handed = self.hand_over(conn, vhost, trigger, data, Some(channel), fx);
         match (handed, home == self.id) {
             (Handed::Taken, _) => Ok(Flow::Next),
@@ -218,7 +249,15 @@ impl Hub {
                 self.home_leave(channel, from, false, data, fx);
             } else {
                 let data = data.map(Into::into);
-                fx.request(home, Request::Leave { channel, from, confirm: false, data });
+                fx.request(
+                    home,
+                    Request::Leave {
+                        channel,
+                        from,
+                        confirm: false,
+                        data,
+                    },
+                );
             }
         }
     }
@@ -246,8 +285,10 @@ impl Hub {
         channel: &str,
     ) -> Result<(&Session, &ChannelName, Channel), Status> {
         let session = self.session(conn).ok_or(Status::InternalError)?;
-        let (name, channel) =
-            self.registry.channel(session.vhost, channel).ok_or(Status::ChannelNotFound)?;
+        let (name, channel) = self
+            .registry
+            .channel(session.vhost, channel)
+            .ok_or(Status::ChannelNotFound)?;
         Ok((session, name, channel))
     }
 

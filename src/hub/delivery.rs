@@ -11,14 +11,28 @@ impl Hub {
     /// What a home shard or control sends to this shard.
     pub fn handle_delivery(&mut self, delivery: Delivery, fx: &mut impl Effects) {
         match delivery {
-            Delivery::Joined { conn, channel, home, roster } => {
+            Delivery::Joined {
+                conn,
+                channel,
+                home,
+                roster,
+            } => {
                 self.confirm_join(conn, channel, home, roster.as_deref(), fx);
             }
-            Delivery::JoinRefused { conn, channel, status } => {
+            Delivery::JoinRefused {
+                conn,
+                channel,
+                status,
+            } => {
                 self.refuse_pending_join(conn, channel, status, fx);
             }
             Delivery::Left { conn, channel } => self.confirm_leave(conn, channel, fx),
-            Delivery::Frame { channel, frame, custom, echo_of } => {
+            Delivery::Frame {
+                channel,
+                frame,
+                custom,
+                echo_of,
+            } => {
                 if let Some(&key) = self.local_keys.get(&channel) {
                     self.fan_out.gather(&mut self.locals, key, &frame, custom);
                 }
@@ -28,7 +42,9 @@ impl Hub {
             }
             Delivery::PublishRefused { conn } => {
                 if self.session(conn).is_some() {
-                    self.reply(conn.slot, fx, |out| event::error(out, Status::ChannelNotFound));
+                    self.reply(conn.slot, fx, |out| {
+                        event::error(out, Status::ChannelNotFound)
+                    });
                     self.take_echo(conn, fx);
                 }
             }
@@ -41,11 +57,18 @@ impl Hub {
                 }
             }
             Delivery::TriggerRefused(trigger) => self.pass_on(trigger, fx),
-            Delivery::Answer { conn, request, outcome } => fx.answer(conn, request, outcome),
+            Delivery::Answer {
+                conn,
+                request,
+                outcome,
+            } => fx.answer(conn, request, outcome),
             Delivery::WorkerReady { conn } => fx.worker_ready(conn),
             Delivery::Change { version, change } => {
                 self.apply(*change, fx);
-                fx.control(ToControl::Applied { shard: self.id, version });
+                fx.control(ToControl::Applied {
+                    shard: self.id,
+                    version,
+                });
             }
             Delivery::CountSubscribers { query, channel } => {
                 let count = self.home_count(channel);
@@ -66,7 +89,12 @@ impl Hub {
         let Some(session) = self.session_mut(conn) else {
             // Gone meanwhile: the home shard has to forget it again.
             let from = self.peer(conn);
-            let leave = Request::Leave { channel, from, confirm: false, data: None };
+            let leave = Request::Leave {
+                channel,
+                from,
+                confirm: false,
+                data: None,
+            };
             return fx.request(home, leave);
         };
         let Pending::Join { name, hidden, .. } =
@@ -90,7 +118,9 @@ impl Hub {
         status: Status,
         fx: &mut impl Effects,
     ) {
-        let Some(session) = self.session_mut(conn) else { return };
+        let Some(session) = self.session_mut(conn) else {
+            return;
+        };
         if matches!(session.pending, Pending::Join { channel: pending, .. } if pending == channel) {
             session.pending = Pending::Nothing;
             self.reply(conn.slot, fx, |out| event::error(out, status));
@@ -99,13 +129,18 @@ impl Hub {
     }
 
     fn confirm_leave(&mut self, conn: ConnId, channel: ChannelId, fx: &mut impl Effects) {
-        let Some(session) = self.session_mut(conn) else { return };
+        let Some(session) = self.session_mut(conn) else {
+            return;
+        };
         let Pending::Leave { name } = std::mem::replace(&mut session.pending, Pending::Nothing)
         else {
             return;
         };
         // A channel closed meanwhile has said it already.
-        if self.session(conn).is_some_and(|session| session.subscription(channel).is_some()) {
+        if self
+            .session(conn)
+            .is_some_and(|session| session.subscription(channel).is_some())
+        {
             self.reply(conn.slot, fx, |out| event::unsubscribed(out, name.as_str()));
             self.detach(conn.slot, channel, fx);
         }
@@ -114,7 +149,9 @@ impl Hub {
 
     /// One of the session's own events came back, or never will.
     fn take_echo(&mut self, conn: ConnId, fx: &mut impl Effects) {
-        let Some(session) = self.session_mut(conn) else { return };
+        let Some(session) = self.session_mut(conn) else {
+            return;
+        };
         session.echoes.expected = session.echoes.expected.saturating_sub(1);
         if session.echoes.expected > 0 {
             return;
@@ -123,7 +160,9 @@ impl Hub {
         let awaited = std::mem::take(&mut session.echoes.awaited);
         if unavailable {
             session.pending = Pending::Nothing;
-            self.reply(conn.slot, fx, |out| event::error(out, Status::ServiceUnavailable));
+            self.reply(conn.slot, fx, |out| {
+                event::error(out, Status::ServiceUnavailable)
+            });
         }
         if unavailable || awaited {
             fx.resume(conn);
@@ -132,10 +171,16 @@ impl Hub {
 
     /// The channel was closed: its subscribers stay connected ([CC-06]).
     fn end_channel(&mut self, channel: ChannelId, fx: &mut impl Effects) {
-        let Some(&key) = self.local_keys.get(&channel) else { return };
+        let Some(&key) = self.local_keys.get(&channel) else {
+            return;
+        };
         let local = &self.locals[key as usize];
         let name = local.name.clone();
-        let slots: Vec<u32> = local.subscribers.iter().map(|subscriber| subscriber.slot).collect();
+        let slots: Vec<u32> = local
+            .subscribers
+            .iter()
+            .map(|subscriber| subscriber.slot)
+            .collect();
         for slot in slots {
             self.reply(slot, fx, |out| event::unsubscribed(out, name.as_str()));
             self.detach(slot, channel, fx);
@@ -143,17 +188,17 @@ impl Hub {
     }
 
     /// The answer to a single access token.
-    pub(super) fn admit(
-        &mut self,
-        conn: ConnId,
-        grant: Option<Box<Grant>>,
-        fx: &mut impl Effects,
-    ) {
+    pub(super) fn admit(&mut self, conn: ConnId, grant: Option<Box<Grant>>, fx: &mut impl Effects) {
         let user = grant.map(|grant| {
             let permission = self.permission(&grant.pattern)?;
-            Some(Box::new(User { uid: grant.uid, permission }))
+            Some(Box::new(User {
+                uid: grant.uid,
+                permission,
+            }))
         });
-        let Some(session) = self.session_mut(conn) else { return };
+        let Some(session) = self.session_mut(conn) else {
+            return;
+        };
         match user {
             Some(Some(user)) => {
                 session.user = Some(user);
@@ -172,7 +217,11 @@ impl Hub {
             }
             Change::VhostDeleted { vhost } => self.delete_vhost(vhost, fx),
             Change::TokenReplaced { vhost, token } => self.registry.replace_token(vhost, token),
-            Change::ChannelOpened { vhost, channel, name } => {
+            Change::ChannelOpened {
+                vhost,
+                channel,
+                name,
+            } => {
                 let opened = self.registry.open(vhost, channel, name.clone());
                 if let Some(opened) = opened.filter(|opened| opened.home == self.id) {
                     let presence = opened.kind.is_presence();
@@ -180,11 +229,20 @@ impl Hub {
                     self.homes.insert(channel, home);
                 }
             }
-            Change::ChannelClosed { vhost, channel, name } => {
+            Change::ChannelClosed {
+                vhost,
+                channel,
+                name,
+            } => {
                 self.registry.close(vhost, &name);
                 self.home_close(channel, fx);
             }
-            Change::TokenIssued { vhost, token, grant, expires_at_ms } => {
+            Change::TokenIssued {
+                vhost,
+                token,
+                grant,
+                expires_at_ms,
+            } => {
                 if self.registry.has_vhost(vhost) {
                     self.tokens.issue(vhost, *token, grant, expires_at_ms);
                 }
@@ -192,7 +250,11 @@ impl Hub {
             Change::WorkerJoined { vhost, peer } => {
                 self.lobbies.entry(vhost).or_default().join(peer);
             }
-            Change::WorkerLeft { vhost, peer, replaced } => {
+            Change::WorkerLeft {
+                vhost,
+                peer,
+                replaced,
+            } => {
                 self.leave_lobby(vhost, peer);
                 if replaced && peer.shard == self.id {
                     fx.worker_replaced(peer.conn);

@@ -96,7 +96,9 @@ impl Hub {
         let mut sent = 0;
         while let Some(&key) = self.fan_out.frozen.get(self.fan_out.channel) {
             let local = &self.locals[key as usize];
-            let Some(batch) = local.frozen.as_deref() else { break };
+            let Some(batch) = local.frozen.as_deref() else {
+                break;
+            };
             while let Some(subscriber) = local.subscribers.get(self.fan_out.subscriber) {
                 if sent >= budget {
                     return sent;
@@ -165,7 +167,9 @@ impl Hub {
         if self.fan_out.is_idle() {
             return;
         }
-        let Some(session) = self.sessions[slot as usize].as_deref_mut() else { return };
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
+            return;
+        };
         let joined = &mut self.fan_out.joined;
         joined.clear();
         join(&self.locals, session, Local::frozen, joined);
@@ -197,7 +201,9 @@ fn join(
     // Several busy channels in one turn: rare, and bounded by the batches.
     let mut frames: Vec<_> = first.chain(second).chain(sources.flatten()).collect();
     frames.sort_unstable_by_key(|&(seq, _)| seq);
-    frames.iter().for_each(|(_, frame)| out.extend_from_slice(frame));
+    frames
+        .iter()
+        .for_each(|(_, frame)| out.extend_from_slice(frame));
 }
 
 impl Local {

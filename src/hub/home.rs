@@ -37,22 +37,43 @@ impl Hub {
     pub fn handle_request(&mut self, request: Request, fx: &mut impl Effects) {
         match request {
             Request::Join(join) => self.home_join(*join, fx),
-            Request::Leave { channel, from, confirm, data } => {
+            Request::Leave {
+                channel,
+                from,
+                confirm,
+                data,
+            } => {
                 self.home_leave(channel, from, confirm, data.as_deref(), fx);
             }
-            Request::Publish { channel, receipt, frame } => {
+            Request::Publish {
+                channel,
+                receipt,
+                frame,
+            } => {
                 self.home_publish(channel, receipt, frame, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 let grant = self.home_take(vhost, &token, fx);
-                fx.send(from.shard, Delivery::Token { conn: from.conn, grant });
+                fx.send(
+                    from.shard,
+                    Delivery::Token {
+                        conn: from.conn,
+                        grant,
+                    },
+                );
             }
             Request::Trigger(trigger) => self.take_trigger(trigger, fx),
         }
     }
 
     pub(super) fn home_join(&mut self, join: Join, fx: &mut impl Effects) {
-        let Join { channel, from, hidden, record, uid } = join;
+        let Join {
+            channel,
+            from,
+            hidden,
+            record,
+            uid,
+        } = join;
         let Some(home) = self.homes.get_mut(&channel) else {
             return self.refuse_join(from, channel, Status::ChannelNotFound, fx);
         };
@@ -67,7 +88,16 @@ impl Hub {
             home.roster.add(from, Member { uid, record });
             self.frames.split().freeze()
         });
-        self.send(from.shard, Delivery::Joined { conn: from.conn, channel, home: self.id, roster }, fx);
+        self.send(
+            from.shard,
+            Delivery::Joined {
+                conn: from.conn,
+                channel,
+                home: self.id,
+                roster,
+            },
+            fx,
+        );
         if let Some(frame) = frame {
             self.spread(channel, &frame, false, None, fx);
         }
@@ -81,7 +111,15 @@ impl Hub {
         fx: &mut impl Effects,
     ) {
         let conn = from.conn;
-        self.send(from.shard, Delivery::JoinRefused { conn, channel, status }, fx);
+        self.send(
+            from.shard,
+            Delivery::JoinRefused {
+                conn,
+                channel,
+                status,
+            },
+            fx,
+        );
     }
 
     pub(super) fn home_leave(
@@ -106,7 +144,14 @@ impl Hub {
         }
         // Also when the channel is gone: who waits is told.
         if confirm {
-            self.send(from.shard, Delivery::Left { conn: from.conn, channel }, fx);
+            self.send(
+                from.shard,
+                Delivery::Left {
+                    conn: from.conn,
+                    channel,
+                },
+                fx,
+            );
         }
         if let Some(frame) = frame {
             self.spread(channel, &frame, false, None, fx);
@@ -134,7 +179,15 @@ impl Hub {
                 } else {
                     Outcome::Failed(Status::ChannelNotFound)
                 };
-                self.send(shard, Delivery::Answer { conn, request, outcome }, fx);
+                self.send(
+                    shard,
+                    Delivery::Answer {
+                        conn,
+                        request,
+                        outcome,
+                    },
+                    fx,
+                );
             }
         }
     }
@@ -148,7 +201,9 @@ impl Hub {
         sender: Option<Peer>,
         fx: &mut impl Effects,
     ) {
-        let Some(home) = self.homes.get(&channel) else { return };
+        let Some(home) = self.homes.get(&channel) else {
+            return;
+        };
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -160,8 +215,18 @@ impl Hub {
                 }
                 continue;
             }
-            let echo_of = sender.filter(|peer| peer.shard == shard).map(|peer| peer.conn);
-            fx.send(shard, Delivery::Frame { channel, frame: frame.clone(), custom, echo_of });
+            let echo_of = sender
+                .filter(|peer| peer.shard == shard)
+                .map(|peer| peer.conn);
+            fx.send(
+                shard,
+                Delivery::Frame {
+                    channel,
+                    frame: frame.clone(),
+                    custom,
+                    echo_of,
+                },
+            );
         }
     }
 
@@ -173,13 +238,17 @@ impl Hub {
         fx: &mut impl Effects,
     ) -> Option<Box<Grant>> {
         let grant = self.tokens.take(vhost, token)?;
-        fx.control(ToControl::Spent { token: Box::new(*token) });
+        fx.control(ToControl::Spent {
+            token: Box::new(*token),
+        });
         Some(grant)
     }
 
     /// The channel was closed: every shard with subscribers is told, in order.
     pub(super) fn home_close(&mut self, channel: ChannelId, fx: &mut impl Effects) {
-        let Some(home) = self.homes.remove(&channel) else { return };
+        let Some(home) = self.homes.remove(&channel) else {
+            return;
+        };
         for (shard, &count) in home.subscribers.iter().enumerate() {
             if count > 0 {
                 self.send(shard as ShardId, Delivery::Gone { channel }, fx);

@@ -17,7 +17,9 @@ impl Lobby {
 
     /// Takes the worker out of the cycle; whose turn it is does not change.
     pub(super) fn leave(&mut self, worker: Peer) {
-        let Some(place) = self.workers.iter().position(|&w| w == worker) else { return };
+        let Some(place) = self.workers.iter().position(|&w| w == worker) else {
+            return;
+        };
         self.workers.remove(place);
         if place < self.next {
             self.next -= 1;
@@ -30,12 +32,19 @@ impl Lobby {
 
     /// The worker whose turn it is.
     pub(super) fn peek(&self) -> Option<Peer> {
-        self.workers.get(self.next).or(self.workers.first()).copied()
+        self.workers
+            .get(self.next)
+            .or(self.workers.first())
+            .copied()
     }
 
     /// Passes the turn on.
     pub(super) fn advance(&mut self) {
-        let served = if self.next < self.workers.len() { self.next } else { 0 };
+        let served = if self.next < self.workers.len() {
+            self.next
+        } else {
+            0
+        };
         self.next = served + 1;
     }
 }
@@ -46,7 +55,13 @@ mod tests {
     use crate::model::ConnId;
 
     fn worker(slot: u32) -> Peer {
-        Peer { shard: 0, conn: ConnId { slot, generation: 0 } }
+        Peer {
+            shard: 0,
+            conn: ConnId {
+                slot,
+                generation: 0,
+            },
+        }
     }
 
     fn turns(lobby: &mut Lobby, count: usize) -> Vec<u32> {

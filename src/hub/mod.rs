@@ -159,7 +159,10 @@ impl Hub {
     }
 
     fn peer(&self, conn: ConnId) -> Peer {
-        Peer { shard: self.id, conn }
+        Peer {
+            shard: self.id,
+            conn,
+        }
     }
 
     /// Queues a frame of the session's own behind all that was published to it.

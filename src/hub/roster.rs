@@ -61,11 +61,20 @@ mod tests {
     use crate::model::ConnId;
 
     fn peer(slot: u32) -> Peer {
-        Peer { shard: 0, conn: ConnId { slot, generation: 0 } }
+        Peer {
+            shard: 0,
+            conn: ConnId {
+                slot,
+                generation: 0,
+            },
+        }
     }
 
     fn member(record: &str) -> Member {
-        Member { uid: "u".into(), record: record.into() }
+        Member {
+            uid: "u".into(),
+            record: record.into(),
+        }
     }
 
     #[test]

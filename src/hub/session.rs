@@ -35,8 +35,14 @@ pub(super) struct Subscription {
 /// What the session waits for before its next message is handled.
 pub(super) enum Pending {
     Nothing,
-    Join { channel: ChannelId, name: ChannelName, hidden: bool },
-    Leave { name: ChannelName },
+    Join {
+        channel: ChannelId,
+        name: ChannelName,
+        hidden: bool,
+    },
+    Leave {
+        name: ChannelName,
+    },
     Token,
     /// Its last event coming back, to be told 503 behind it.
     Unavailable,
@@ -71,7 +77,9 @@ impl Session {
     }
 
     pub(super) fn subscription(&self, channel: ChannelId) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|subscription| subscription.channel == channel)
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.channel == channel)
     }
 }
 

@@ -27,7 +27,9 @@ impl Tokens {
         expires_at_ms: u64,
     ) {
         // Nearly always at the end: all tokens live equally long.
-        let place = self.expiries.partition_point(|&(at, _)| at <= expires_at_ms);
+        let place = self
+            .expiries
+            .partition_point(|&(at, _)| at <= expires_at_ms);
         self.expiries.insert(place, (expires_at_ms, token));
         self.issued.insert(token, Issued { vhost, grant });
     }
@@ -65,7 +67,10 @@ mod tests {
     }
 
     fn grant() -> Box<Grant> {
-        Box::new(Grant { uid: "joe".into(), pattern: ".*".into() })
+        Box::new(Grant {
+            uid: "joe".into(),
+            pattern: ".*".into(),
+        })
     }
 
     #[test]

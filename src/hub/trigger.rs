@@ -27,7 +27,11 @@ impl Hub {
         worker: WorkerId,
         fx: &mut impl Effects,
     ) {
-        fx.control(ToControl::WorkerReady { vhost, worker, from: self.peer(conn) });
+        fx.control(ToControl::WorkerReady {
+            vhost,
+            worker,
+            from: self.peer(conn),
+        });
     }
 
     /// A registered worker is gone.
@@ -60,7 +64,9 @@ impl Hub {
         let Some(sid) = self.session(conn).map(|session| session.sid) else {
             return Handed::NoWorker;
         };
-        let Some(lobby) = self.lobbies.get_mut(&vhost) else { return Handed::NoWorker };
+        let Some(lobby) = self.lobbies.get_mut(&vhost) else {
+            return Handed::NoWorker;
+        };
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         packet::write_trigger(&mut text, event.raw(), data, &sid, channel);
@@ -76,7 +82,13 @@ impl Hub {
                 continue;
             }
             let packet = Bytes::copy_from_slice(&text);
-            let trigger = Trigger { vhost, worker: worker.conn, origin, hops, packet };
+            let trigger = Trigger {
+                vhost,
+                worker: worker.conn,
+                origin,
+                hops,
+                packet,
+            };
             handed = match fx.try_request(worker.shard, Request::Trigger(Box::new(trigger))) {
                 Ok(()) => {
                     lobby.advance();
@@ -109,7 +121,9 @@ impl Hub {
         }
         let conn = trigger.origin.conn;
         if self.session(conn).is_some() {
-            self.reply(conn.slot, fx, |out| event::error(out, Status::ServiceUnavailable));
+            self.reply(conn.slot, fx, |out| {
+                event::error(out, Status::ServiceUnavailable)
+            });
         }
     }
 }

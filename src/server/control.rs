@@ -23,8 +23,10 @@ impl ControlThread {
         cookie: Cookie,
     ) -> Result<Self, StartError> {
         admin.set_nonblocking(true).map_err(StartError::Thread)?;
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
         let (control, handle) = runtime.block_on(Control::load(port, MemoryStore::default()))?;
         let (stop, stopped) = oneshot::channel();
         let own = handle.clone();
@@ -53,7 +55,11 @@ impl ControlThread {
             .name("control".into())
             .spawn(move || runtime.block_on(main))
             .map_err(StartError::Thread)?;
-        Ok(Self { thread, handle, stop })
+        Ok(Self {
+            thread,
+            handle,
+            stop,
+        })
     }
 
     pub(super) fn handle(&self) -> Handle {

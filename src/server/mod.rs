@@ -55,7 +55,12 @@ impl Node {
     /// # Errors
     /// What can't be had, and where.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Config { storage_dir, node_name, shards, .. } = &config;
+        let Config {
+            storage_dir,
+            node_name,
+            shards,
+            ..
+        } = &config;
         if *shards == 0 || usize::from(*shards) > SHARDS_MAX {
             return Err(StartError::Shards(*shards));
         }
@@ -85,7 +90,15 @@ impl Node {
             .zip(backends)
             .map(|((port, frontends), backends)| {
                 let core = pinned.then_some(usize::from(port.id()));
-                Shard::start(Seat { port, frontends, backends, core }, ready.clone())
+                Shard::start(
+                    Seat {
+                        port,
+                        frontends,
+                        backends,
+                        core,
+                    },
+                    ready.clone(),
+                )
             })
             .collect::<Result<Vec<_>, _>>()?;
         drop(ready);
@@ -139,6 +152,10 @@ impl Node {
 }
 
 fn address(listeners: &[TcpListener]) -> Result<SocketAddr, StartError> {
-    let first = listeners.first().ok_or_else(|| io::Error::other("no listener"));
-    first.and_then(TcpListener::local_addr).map_err(StartError::Thread)
+    let first = listeners
+        .first()
+        .ok_or_else(|| io::Error::other("no listener"));
+    first
+        .and_then(TcpListener::local_addr)
+        .map_err(StartError::Thread)
 }

@@ -129,7 +129,11 @@ mod tests {
     use crate::wire::json::Members;
 
     fn broadcast() -> Request<'static> {
-        Request::Broadcast { channel: "c", event: "e", data: Members::EMPTY }
+        Request::Broadcast {
+            channel: "c",
+            event: "e",
+            data: Members::EMPTY,
+        }
     }
 
     fn open() -> Request<'static> {
@@ -143,7 +147,9 @@ mod tests {
     fn answers(client: &mut Client) -> String {
         let mut out = Vec::new();
         client.take_answers(&mut out);
-        String::from_utf8(out).expect("text").replace("\n\r\n\r\n", ";")
+        String::from_utf8(out)
+            .expect("text")
+            .replace("\n\r\n\r\n", ";")
     }
 
     fn kept() -> Client {
@@ -157,7 +163,10 @@ mod tests {
         let mut client = kept();
         let first = client.try_begin(&broadcast()).expect("room");
         let second = client.try_begin(&broadcast()).expect("room");
-        client.settle(second, Reply::Outcome(Outcome::Failed(Status::ChannelNotFound)));
+        client.settle(
+            second,
+            Reply::Outcome(Outcome::Failed(Status::ChannelNotFound)),
+        );
         assert_eq!(answers(&mut client), "");
         client.settle(first, done());
         assert_eq!(answers(&mut client), "OK\n;ER\n454;");

@@ -31,8 +31,8 @@ impl Fresh {
             return First::Refused(Status::BadRequest);
         }
         let identity = packet.identity.and_then(parse_identity);
-        let authorized = identity
-            .and_then(|who| Some((who, registry.authorize(who.vhost, who.token)?)));
+        let authorized =
+            identity.and_then(|who| Some((who, registry.authorize(who.vhost, who.token)?)));
         let Some((identity, vhost)) = authorized else {
             return First::Refused(Status::Unauthorized);
         };

@@ -36,7 +36,11 @@ pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
         return Upgrade::Refused(Refusal::NotFound);
     };
     match request.upgrade {
-        Ok(key) => Upgrade::Accepted { vhost, key, consumed },
+        Ok(key) => Upgrade::Accepted {
+            vhost,
+            key,
+            consumed,
+        },
         Err(refusal) => Upgrade::Refused(refusal),
     }
 }
@@ -55,6 +59,10 @@ pub struct Frontend {
 impl Frontend {
     /// A frontend at its first message.
     pub fn new(vhost: VhostId) -> Self {
-        Self { vhost, reader: Reader::default(), held: None }
+        Self {
+            vhost,
+            reader: Reader::default(),
+            held: None,
+        }
     }
 }

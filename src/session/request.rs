@@ -35,14 +35,22 @@ impl<'a> Request<'a> {
     /// What the client is told with `ER`.
     pub fn decode(packet: &Packet<'a>) -> Result<Self, Status> {
         let text = |index: usize| {
-            let frame = packet.frames.get(index).copied().filter(|frame| !frame.is_empty());
+            let frame = packet
+                .frames
+                .get(index)
+                .copied()
+                .filter(|frame| !frame.is_empty());
             frame.ok_or(Status::BadRequest)
         };
         match packet.command {
             b"KA" => Ok(Self::Keep),
             b"HB" => Ok(Self::Heartbeat),
-            b"OC" => channel(text(0)?).ok_or(Status::InvalidChannelName).map(Self::Open),
-            b"CC" => channel(text(0)?).ok_or(Status::ChannelNotFound).map(Self::Close),
+            b"OC" => channel(text(0)?)
+                .ok_or(Status::InvalidChannelName)
+                .map(Self::Open),
+            b"CC" => channel(text(0)?)
+                .ok_or(Status::ChannelNotFound)
+                .map(Self::Close),
             b"BC" => {
                 let (channel, event) = (text(0)?, text(1)?);
                 let data = packet.frames.get(2).ok_or(Status::BadRequest)?;
@@ -52,7 +60,11 @@ impl<'a> Request<'a> {
                 }
                 let channel = str::from_utf8(channel).map_err(|_| Status::ChannelNotFound)?;
                 let data = str::from_utf8(data).ok().and_then(json::parse_members);
-                Ok(Self::Broadcast { channel, event, data: data.unwrap_or(Members::EMPTY) })
+                Ok(Self::Broadcast {
+                    channel,
+                    event,
+                    data: data.unwrap_or(Members::EMPTY),
+                })
             }
             b"AT" => {
                 let (uid, pattern) = (text(0)?, text(1)?);
@@ -61,7 +73,10 @@ impl<'a> Request<'a> {
                     return Err(Status::BadRequest);
                 }
                 let pattern = str::from_utf8(pattern).map_err(|_| Status::InternalError)?;
-                Ok(Self::Token(Grant { uid: uid.into(), pattern: pattern.into() }))
+                Ok(Self::Token(Grant {
+                    uid: uid.into(),
+                    pattern: pattern.into(),
+                }))
             }
             _ => Err(Status::BadRequest),
         }
@@ -85,7 +100,11 @@ mod tests {
 
     fn decode<'a>(command: &'a str, frames: &[&'a str]) -> Result<Request<'a>, Status> {
         let frames = frames.iter().map(|frame| frame.as_bytes()).collect();
-        Request::decode(&Packet { identity: None, command: command.as_bytes(), frames })
+        Request::decode(&Packet {
+            identity: None,
+            command: command.as_bytes(),
+            frames,
+        })
     }
 
     #[test]
@@ -104,18 +123,33 @@ mod tests {
     fn broadcasts_bc_05_bc_06_bc_14() {
         for data in ["null", "[]", "1", "", "{", "nonsense"] {
             let (channel, event) = ("c", "e");
-            let expected = Request::Broadcast { channel, event, data: Members::EMPTY };
+            let expected = Request::Broadcast {
+                channel,
+                event,
+                data: Members::EMPTY,
+            };
             assert_eq!(decode("BC", &["c", "e", data]), Ok(expected), "{data}");
         }
-        for bad in [&["c", "e"][..], &["", "e", "{}"], &["c", "", "{}"], &["c", ":e", "{}"]] {
+        for bad in [
+            &["c", "e"][..],
+            &["", "e", "{}"],
+            &["c", "", "{}"],
+            &["c", ":e", "{}"],
+        ] {
             assert_eq!(decode("BC", bad), Err(Status::BadRequest), "{bad:?}");
         }
     }
 
     #[test]
     fn tokens_at_05() {
-        let grant = Grant { uid: " joe:\"x\" ".into(), pattern: ".*".into() };
-        assert_eq!(decode("AT", &[" joe:\"x\" ", ".*"]), Ok(Request::Token(grant)));
+        let grant = Grant {
+            uid: " joe:\"x\" ".into(),
+            pattern: ".*".into(),
+        };
+        assert_eq!(
+            decode("AT", &[" joe:\"x\" ", ".*"]),
+            Ok(Request::Token(grant))
+        );
         assert_eq!(decode("AT", &["joe"]), Err(Status::BadRequest));
         assert_eq!(decode("AT", &["", ".*"]), Err(Status::BadRequest));
         assert_eq!(decode("AT", &["joe", ""]), Err(Status::BadRequest));

@@ -29,7 +29,12 @@ pub enum WorkerStep {
 impl Worker {
     /// A worker that said `RD` at `now_ms`.
     pub fn new(vhost: VhostId, now_ms: u64) -> Self {
-        Self { vhost, scanner: Scanner::default(), heard_ms: now_ms, next_beat_ms: None }
+        Self {
+            vhost,
+            scanner: Scanner::default(),
+            heard_ms: now_ms,
+            next_beat_ms: None,
+        }
     }
 
     /// It lives. Only `HB` says so.

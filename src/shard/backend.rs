@@ -27,7 +27,8 @@ impl Pump {
             }
             First::Worker(worker, id) => {
                 self.io.set_deadline(conn, worker.deadline_ms());
-                self.hub.register_worker(conn, worker.vhost, id, &mut self.io);
+                self.hub
+                    .register_worker(conn, worker.vhost, id, &mut self.io);
                 consumed + self.handle_worker(conn, Box::new(worker), &bytes[consumed..])
             }
             First::Expired => {
@@ -115,9 +116,11 @@ impl Pump {
             Request::Open(name) => hub.ask(conn, number, vhost, Ask::Open(name), io),
             Request::Close(name) => hub.ask(conn, number, vhost, Ask::Close(name), io),
             Request::Token(grant) => hub.issue_token(conn, number, vhost, grant, io),
-            Request::Broadcast { channel, event, data } => {
-                hub.broadcast(conn, number, (vhost, channel, event), data, io)
-            }
+            Request::Broadcast {
+                channel,
+                event,
+                data,
+            } => hub.broadcast(conn, number, (vhost, channel, event), data, io),
         };
         match answer {
             Answer::Now(outcome) => client.settle(number, Reply::Outcome(outcome)),
@@ -136,7 +139,9 @@ impl Pump {
         if !client.is_kept() {
             return;
         }
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         let fresh = taken || connection.timer.deadline_ms == 0;
         let was_partial = !connection.inbox.is_empty();
         let timeout = match (partial, fresh || !was_partial) {
@@ -144,7 +149,8 @@ impl Pump {
             (true, false) => return,
             (false, _) => KEPT_IDLE_TIMEOUT,
         };
-        self.io.set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        self.io
+            .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
     }
 
     /// Writes the answers whose turn it is, and closes after the only one.
@@ -162,7 +168,9 @@ impl Pump {
 
     /// The answer to a request that was under way.
     pub(super) fn answer(&mut self, conn: ConnId, request: u32, outcome: Outcome) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if !matches!(connection.role, Role::Client(_)) {
             return;
         }
@@ -227,8 +235,12 @@ impl Pump {
     pub(super) fn handle_worker_time(&mut self, conn: ConnId) {
         let now_ms = self.io.now_ms;
         loop {
-            let Some(connection) = self.io.get(conn) else { return };
-            let Role::Worker(worker) = &mut connection.role else { return };
+            let Some(connection) = self.io.get(conn) else {
+                return;
+            };
+            let Role::Worker(worker) = &mut connection.role else {
+                return;
+            };
             let deadline_ms = worker.deadline_ms();
             match worker.handle_time(now_ms) {
                 WorkerStep::Beat => self.io.send_packet(conn.slot, packet::HEARTBEAT),

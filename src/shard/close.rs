@@ -39,7 +39,9 @@ impl Pump {
 
     fn close_with(&mut self, conn: ConnId, last: &[u8]) {
         let now_ms = self.io.now_ms;
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if matches!(connection.role, Role::Closing) {
             return;
         }
@@ -51,7 +53,8 @@ impl Pump {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
         }
-        self.io.set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
+        self.io
+            .set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
         self.io.list(conn.slot);
         self.mark_dirty(conn);
     }
@@ -67,7 +70,9 @@ impl Pump {
 
     /// Tells the peer of a closing connection that nothing more comes, once all is sent.
     pub(super) fn finish_if_sent(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         let closing = matches!(connection.role, Role::Closing);
         if !closing || !connection.outbox.is_empty() || connection.flags.finished {
             return;
@@ -81,7 +86,9 @@ impl Pump {
 
     /// The peer sends no more, and all it sent has been handled.
     pub(super) fn handle_end(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         match &connection.role {
             Role::Client(client) if !client.is_settled() => {}
             // Without the last answer sent, a reset would overtake it.
@@ -93,7 +100,9 @@ impl Pump {
 
     /// The connection is of no more use; nothing can be said on it.
     pub(super) fn lose(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if let Role::Worker(worker) = &connection.role {
             let vhost = worker.vhost;
             self.hub.deregister_worker(conn, vhost, &mut self.io);
@@ -103,7 +112,9 @@ impl Pump {
     }
 
     pub(super) fn handle_timeout(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         match &connection.role {
             Role::Handshake => self.refuse_upgrade(conn, &Refusal::Timeout),
             Role::Fresh(_) => self.refuse_backend(conn, Status::BadRequest),
@@ -129,7 +140,9 @@ impl Pump {
         if why == Doom::Lost {
             return self.lose(conn);
         }
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         match &connection.role {
             Role::Frontend(_) => {
                 let (code, reason) = match why {

@@ -85,4 +85,7 @@ impl Connection {
     }
 }
 
-const _: () = assert!(size_of::<Connection>() <= 256, "memory of an idle connection");
+const _: () = assert!(
+    size_of::<Connection>() <= 256,
+    "memory of an idle connection"
+);

@@ -23,7 +23,11 @@ impl Pump {
                 self.refuse_upgrade(conn, &refusal);
                 bytes.len()
             }
-            Upgrade::Accepted { vhost, key, consumed } => {
+            Upgrade::Accepted {
+                vhost,
+                key,
+                consumed,
+            } => {
                 let mut response = Vec::with_capacity(160);
                 http::write_switching_protocols(&key, &mut response);
                 self.io.push(conn.slot, &response);
@@ -33,7 +37,8 @@ impl Pump {
                     self.close_frontend(conn, CloseCode::INTERNAL, "no randomness");
                     return bytes.len();
                 }
-                self.hub.open(conn, vhost, Sid::from_random(random), &mut self.io);
+                self.hub
+                    .open(conn, vhost, Sid::from_random(random), &mut self.io);
                 self.handle_frontend(conn, Frontend::new(vhost), bytes, consumed)
             }
         }
@@ -108,7 +113,9 @@ impl Pump {
     /// next turn where only this one is full.
     pub(super) fn may_go_on(&mut self, conn: ConnId) -> bool {
         let saturated = self.hub.is_saturated();
-        let Some(connection) = self.io.get(conn) else { return false };
+        let Some(connection) = self.io.get(conn) else {
+            return false;
+        };
         let held_back = connection.flags.waiting
             || connection.is_closing()
             || connection.outbox.len() > OUTBOX_READ_PAUSE_BYTES;

@@ -86,7 +86,10 @@ impl Io {
         if slot >= self.generations.len() {
             self.generations.resize(slot + 1, 0);
         }
-        let id = ConnId { slot: slot as u32, generation: self.generations[slot] };
+        let id = ConnId {
+            slot: slot as u32,
+            generation: self.generations[slot],
+        };
         self.driver.watch(id, &socket).ok()?;
         entry.insert(Connection::new(id, socket, role));
         Some(id)
@@ -99,18 +102,23 @@ impl Io {
         }
         let mut connection = self.connections.remove(id.slot as usize);
         connection.outbox.clear(&mut self.spare);
-        self.driver.unwatch(id, connection.socket, connection.flags.blocked);
+        self.driver
+            .unwatch(id, connection.socket, connection.flags.blocked);
         self.generations[id.slot as usize] = id.generation.wrapping_add(1);
     }
 
     /// The live connection of this very id.
     pub(super) fn get(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.id == id)
     }
 
     pub(super) fn set_deadline(&mut self, id: ConnId, deadline_ms: u64) {
-        if let Some(connection) =
-            self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+        if let Some(connection) = self
+            .connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.id == id)
         {
             self.timers.set(id, &mut connection.timer, deadline_ms);
         }
@@ -133,7 +141,9 @@ impl Io {
 
     /// Sends what is queued.
     pub(super) fn flush_outbox(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
         connection.flags.dirty = false;
         if connection.flags.blocked {
             return;
@@ -169,7 +179,9 @@ fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
 
 impl Effects for Io {
     fn push(&mut self, slot: u32, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
@@ -180,7 +192,9 @@ impl Effects for Io {
     }
 
     fn deliver(&mut self, slot: u32, batch: &[u8]) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
@@ -216,7 +230,9 @@ impl Effects for Io {
     }
 
     fn trigger(&mut self, worker: ConnId, packet: &[u8]) -> bool {
-        let Some(connection) = self.get(worker).filter(|connection| !connection.is_closing())
+        let Some(connection) = self
+            .get(worker)
+            .filter(|connection| !connection.is_closing())
         else {
             return false;
         };

@@ -94,7 +94,10 @@ impl Shard {
                     }
                 }
             })
-            .map_err(|error| ShardError::Executor { shard, reason: error.to_string() })?;
+            .map_err(|error| ShardError::Executor {
+                shard,
+                reason: error.to_string(),
+            })?;
         Ok(Self { thread })
     }
 
@@ -105,7 +108,10 @@ impl Shard {
     pub fn join(self) -> Result<(), ShardError> {
         match self.thread.join() {
             Ok(result) => result,
-            Err(error) => Err(ShardError::Executor { shard: 0, reason: error.to_string() }),
+            Err(error) => Err(ShardError::Executor {
+                shard: 0,
+                reason: error.to_string(),
+            }),
         }
     }
 }

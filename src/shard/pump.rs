@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::connection::Role;
 use super::io::{Doom, Io, Note};
 use super::{BACKEND, FRONTEND, Seat, ShardError};
-use crate::hub::envelope::ToControl;
 use crate::hub::Hub;
+use crate::hub::envelope::ToControl;
 use crate::limits::{
     DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
     READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
@@ -26,7 +26,12 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(seat: Seat) -> Result<Self, ShardError> {
-        let Seat { port, frontends, backends, .. } = seat;
+        let Seat {
+            port,
+            frontends,
+            backends,
+            ..
+        } = seat;
         let shard = port.id();
         let ring = |source| ShardError::Ring { shard, source };
         let mut driver = Driver::new().map_err(ring)?;
@@ -74,7 +79,11 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
-        let timer = self.io.timers.next_in_ms(self.io.now_ms).map(Duration::from_millis);
+        let timer = self
+            .io
+            .timers
+            .next_in_ms(self.io.now_ms)
+            .map(Duration::from_millis);
         let stalled = self.hub.is_stalled() || !self.io.port.has_room();
         match timer {
             timer if stalled => Some(timer.unwrap_or(STALLED_SLEEP).min(STALLED_SLEEP)),
@@ -85,7 +94,9 @@ impl Pump {
 
     fn turn(&mut self) {
         self.io.update_time();
-        let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let epoch_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis());
         self.hub.set_time(epoch_ms as u64, &mut self.io);
         self.handle_events();
         self.handle_timers();
@@ -136,11 +147,15 @@ impl Pump {
         // A connection that is lost already shows at its first read.
         let _ = socket.tune();
         let (role, timeout) = match listener {
-            BACKEND => (Role::Fresh(crate::session::Fresh::default()), PACKET_TIMEOUT),
+            BACKEND => (
+                Role::Fresh(crate::session::Fresh::default()),
+                PACKET_TIMEOUT,
+            ),
             _ => (Role::Handshake, HANDSHAKE_TIMEOUT),
         };
         if let Some(conn) = self.io.insert(socket, role) {
-            self.io.set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+            self.io
+                .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
         }
     }
 
@@ -149,8 +164,10 @@ impl Pump {
             for conn in due {
                 let now_ms = self.io.now_ms;
                 let io = &mut self.io;
-                let Some(connection) =
-                    io.connections.get_mut(conn.slot as usize).filter(|c| c.id == conn)
+                let Some(connection) = io
+                    .connections
+                    .get_mut(conn.slot as usize)
+                    .filter(|c| c.id == conn)
                 else {
                     continue;
                 };
@@ -166,14 +183,18 @@ impl Pump {
             if self.hub.is_saturated() {
                 return;
             }
-            let Some(delivery) = self.io.port.take_delivery() else { break };
+            let Some(delivery) = self.io.port.take_delivery() else {
+                break;
+            };
             self.hub.handle_delivery(delivery, &mut self.io);
         }
         for _ in 0..ENVELOPES_PER_TURN_MAX {
             if self.hub.is_saturated() {
                 return;
             }
-            let Some(request) = self.io.port.take_request() else { break };
+            let Some(request) = self.io.port.take_request() else {
+                break;
+            };
             self.hub.handle_request(request, &mut self.io);
         }
         self.handle_notes();
@@ -200,7 +221,9 @@ impl Pump {
     /// One `recv` at the most, and what can be handled of it. Where more may be
     /// there, the connection is listed for the next turn.
     fn read(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if connection.flags.doomed {
             return;
         }
@@ -213,11 +236,15 @@ impl Pump {
             let consumed = self.handle_bytes(conn, &mut inbox);
             self.store_rest(conn, inbox, consumed);
         }
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if connection.flags.readable && !connection.flags.waiting && !connection.flags.listed {
             self.receive(conn);
         }
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         if connection.flags.ended && !connection.flags.waiting && !connection.flags.listed {
             self.handle_end(conn);
         }
@@ -225,7 +252,9 @@ impl Pump {
 
     fn receive(&mut self, conn: ConnId) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let Some(connection) = self.io.get(conn) else { return };
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
         match connection.socket.recv(&mut buffer) {
             Recv::Bytes(count) => {
                 connection.flags.readable = count == buffer.len();
@@ -268,7 +297,9 @@ impl Pump {
 
     /// Handles what is whole in `bytes`; tells how much of it is done with.
     fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
-        let Some(connection) = self.io.get(conn) else { return bytes.len() };
+        let Some(connection) = self.io.get(conn) else {
+            return bytes.len();
+        };
         // Out of its place while it is at work, so that the hub can reach the
         // connection's outbox meanwhile.
         match std::mem::replace(&mut connection.role, Role::Handshake) {

@@ -63,12 +63,17 @@ impl Timers {
 mod tests {
     use super::*;
 
-    const CONN: ConnId = ConnId { slot: 1, generation: 0 };
+    const CONN: ConnId = ConnId {
+        slot: 1,
+        generation: 0,
+    };
 
     fn passes(timers: &mut Timers, timer: &mut Timer, now_ms: u64) -> bool {
         let mut passed = false;
         while let Some(due) = timers.take_due(now_ms) {
-            passed |= due.into_iter().any(|conn| timers.has_passed(conn, timer, now_ms));
+            passed |= due
+                .into_iter()
+                .any(|conn| timers.has_passed(conn, timer, now_ms));
         }
         passed
     }
