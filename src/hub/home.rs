@@ -27,8 +27,12 @@ impl Home {
         }
     }
 
-    fn subscriber_count(&self) -> u32 {
+    pub(super) fn subscriber_count(&self) -> u32 {
         self.subscribers.iter().sum()
+    }
+
+    pub(super) fn member_count(&self) -> usize {
+        self.roster.len()
     }
 }
 

@@ -72,6 +72,21 @@ pub struct Hub {
     scratch: Vec<u8>,
 }
 
+/// How many of each a hub holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Frontends of this shard.
+    pub sessions: usize,
+    /// Channels with subscribers on this shard.
+    pub channels: usize,
+    /// Subscriptions of this shard's frontends.
+    pub subscriptions: usize,
+    /// Subscribers, on any shard, of the channels whose home this shard is.
+    pub home_subscribers: u32,
+    /// Visible members of presence channels whose home this shard is.
+    pub members: usize,
+}
+
 impl Hub {
     /// The hub of shard `id` out of `shards`.
     pub fn new(id: ShardId, shards: u16) -> Self {
@@ -136,6 +151,21 @@ impl Hub {
     /// Whether connections wait for [`Self::handle_room`].
     pub fn is_stalled(&self) -> bool {
         !self.stalled.is_empty()
+    }
+
+    /// Who is here, for metrics and for tests that nobody is remembered too long.
+    pub fn census(&self) -> Census {
+        Census {
+            sessions: self.sessions.iter().flatten().count(),
+            channels: self.locals.len(),
+            subscriptions: self
+                .locals
+                .iter()
+                .map(|(_, local)| local.subscribers.len())
+                .sum(),
+            home_subscribers: self.homes.values().map(Home::subscriber_count).sum(),
+            members: self.homes.values().map(Home::member_count).sum(),
+        }
     }
 
     fn stall(&mut self, conn: ConnId) -> Flow {

@@ -23,6 +23,10 @@ pub(super) struct Member {
 }
 
 impl Roster {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether a further record fits.
     pub(super) fn has_room(&self, record: &str) -> bool {
         self.record_bytes + record.len() <= ROSTER_BYTES_MAX
