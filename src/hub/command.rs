@@ -139,7 +139,10 @@ impl Hub {
     ) -> Outcome {
         let (session, name, Channel { id, home, .. }) = self.look_up(conn, channel)?;
         session.subscription(id).ok_or(Status::NotSubscribed)?;
-        let pending = Pending::Leave { name: name.clone() };
+        let pending = Pending::Leave {
+            channel: id,
+            name: name.clone(),
+        };
         let from = self.peer(conn);
         if home == self.id {
             self.set_pending(conn, pending);
@@ -236,8 +239,15 @@ impl Hub {
         Flow::Close
     }
 
-    /// Ends all subscriptions without a word to the session.
+    /// Ends all subscriptions without a word to the session. A leave that is
+    /// under way already is not sent twice.
     pub(super) fn leave_all(&mut self, slot: u32, data: Option<&str>, fx: &mut impl Effects) {
+        let under_way = self.sessions[slot as usize]
+            .as_deref()
+            .and_then(|session| match &session.pending {
+                Pending::Leave { channel, .. } => Some(*channel),
+                _ => None,
+            });
         while let Some((from, subscription)) = self.sessions[slot as usize]
             .as_deref()
             .and_then(|s| Some((self.peer(s.conn), *s.subscriptions.last()?)))
@@ -245,6 +255,9 @@ impl Hub {
             let channel = subscription.channel;
             let home = self.locals[subscription.local as usize].home;
             self.detach(slot, channel, fx);
+            if under_way == Some(channel) {
+                continue;
+            }
             if home == self.id {
                 self.home_leave(channel, from, false, data, fx);
             } else {

@@ -132,7 +132,7 @@ impl Hub {
         let Some(session) = self.session_mut(conn) else {
             return;
         };
-        let Pending::Leave { name } = std::mem::replace(&mut session.pending, Pending::Nothing)
+        let Pending::Leave { name, .. } = std::mem::replace(&mut session.pending, Pending::Nothing)
         else {
             return;
         };

@@ -137,6 +137,7 @@ impl Hub {
         let mut frame = None;
         if let Some(home) = self.homes.get_mut(&channel) {
             let count = &mut home.subscribers[usize::from(from.shard)];
+            debug_assert!(*count > 0, "left without having joined");
             *count = count.saturating_sub(1);
             frame = home.roster.remove(from).map(|member| {
                 let data = data.map_or(Members::EMPTY, Members::trusted);

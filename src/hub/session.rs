@@ -41,6 +41,7 @@ pub(super) enum Pending {
         hidden: bool,
     },
     Leave {
+        channel: ChannelId,
         name: ChannelName,
     },
     Token,

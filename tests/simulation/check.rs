@@ -106,12 +106,11 @@ struct Period {
 fn periods(client: &Client, totals: &mut Totals) -> Vec<(String, Period)> {
     let mut open: BTreeMap<String, Period> = BTreeMap::new();
     let mut done = Vec::new();
-    let mut hides = client.hides.clone();
+    let mut authenticated = false;
     for message in &client.received {
         match event(message) {
             Some((":subscribed", channel)) => {
-                let hidden = hides.remove(channel).unwrap_or(false);
-                hides.insert(channel.into(), hidden);
+                let hidden = client.hides.get(channel).copied().unwrap_or(false);
                 let roster = message[":subscribed"]["subscribers"].as_array().cloned();
                 totals.rosters += usize::from(roster.as_ref().is_some_and(|r| !r.is_empty()));
                 let period = Period {
@@ -126,7 +125,12 @@ fn periods(client: &Client, totals: &mut Totals) -> Vec<(String, Period)> {
                 );
             }
             Some((":unsubscribed", channel)) => {
-                let mut period = open.remove(channel).expect("unsubscribed what it was not");
+                let mut period = open.remove(channel).unwrap_or_else(|| {
+                    panic!(
+                        "{channel} unsubscribed what it was not: {}",
+                        client.transcript()
+                    )
+                });
                 period.ended = true;
                 done.push((channel.to_owned(), period));
             }
@@ -136,13 +140,19 @@ fn periods(client: &Client, totals: &mut Totals) -> Vec<(String, Period)> {
                 period.events.push(message.clone());
             }
             // Authenticating anew ends all subscriptions without a word.
-            None if message.get(":authenticated").is_some() || message[":error"]["code"] == 402 => {
-                for (channel, mut period) in std::mem::take(&mut open) {
-                    period.ended = true;
-                    done.push((channel, period));
+            None => {
+                let good = message.get(":authenticated").is_some();
+                let answered = good || message[":error"]["code"] == 402;
+                if answered && authenticated {
+                    for (channel, mut period) in std::mem::take(&mut open) {
+                        period.ended = true;
+                        done.push((channel, period));
+                    }
+                }
+                if answered {
+                    authenticated = good;
                 }
             }
-            None => {}
         }
     }
     done.extend(open);

@@ -80,6 +80,14 @@ impl Client {
         panic!("answer {answer:?} out of order");
     }
 
+    /// All that it was sent, a line each.
+    pub(crate) fn transcript(&self) -> String {
+        self.received
+            .iter()
+            .map(|message| format!("\n{message}"))
+            .collect()
+    }
+
     pub(crate) fn errors(&self, code: u64) -> usize {
         self.received
             .iter()

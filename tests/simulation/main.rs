@@ -21,7 +21,7 @@ mod world;
 
 use world::World;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 const STEPS: usize = 1500;
 
 fn number(name: &str) -> Option<u64> {

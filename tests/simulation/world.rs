@@ -220,7 +220,7 @@ impl World {
         let shard = self.random.below(self.hubs.len());
         let port = &mut self.ports[shard];
         match self.random.below(4) {
-            0 if port.workers.len() < 3 => {
+            0 if port.workers.len() < 2 && self.random.one_in(3) => {
                 let conn = self.new_conn().conn;
                 let conn = ConnId {
                     slot: conn.slot + 1000,
@@ -235,7 +235,7 @@ impl World {
                 let conn = port.workers.remove(0);
                 self.hubs[shard].deregister_worker(conn, VHOST, port);
             }
-            2 => port.deaf = port.workers.first().copied().into_iter().collect(),
+            2 => port.deaf = port.workers.clone(),
             _ => port.deaf.clear(),
         }
         self.take_effects(shard);
@@ -298,11 +298,9 @@ impl World {
 
     /// A frontend sends its next message.
     fn send(&mut self) {
-        if self.clients.is_empty() {
-            return;
+        if let Some(index) = self.pick_client() {
+            self.send_from(index);
         }
-        let index = self.random.below(self.clients.len());
-        self.send_from(index);
     }
 
     fn send_from(&mut self, index: usize) -> bool {
