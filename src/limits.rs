@@ -143,6 +143,47 @@ pub const READS_PER_TURN_MAX: usize = 512;
 /// a heartbeat waits behind fan-out. The rest goes on in the next turn.
 pub const DELIVERIES_PER_TURN_MAX: usize = 4096;
 
+// ---------------------------------------------------------------- control
+
+/// Changes of the registry that were sent to shards and not yet applied by all.
+/// A quarter of a ring: answers find room beside them. Past it changes wait in order.
+pub const CHANGES_IN_FLIGHT_MAX: usize = 1024;
+
+/// Changes decided and not yet applied. At about 500 bytes each this is 32 MB,
+/// some seconds of work. Past it: 597 to a backend, 503 to admin; clearing a
+/// vhost may pass it by the number of its channels.
+pub const CHANGES_WAITING_MAX: usize = 65_536;
+
+/// Changes in one commit of the store, so that one fsync serves many and none waits long.
+pub const CHANGES_PER_COMMIT_MAX: usize = 4096;
+
+/// Vhosts of one node; admin lists them in one answer. Past it: 503 to admin.
+pub const VHOSTS_MAX: usize = 10_000;
+
+/// Channels of one vhost. Each costs some 200 bytes on every shard. Past it:
+/// 597 to a backend, 503 to admin.
+pub const CHANNELS_PER_VHOST_MAX: usize = 1_000_000;
+
+/// How soon control offers again what a shard's full ring refused. Only while something waits.
+pub const CONTROL_RETRY_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Pause after a failed commit, so that a full disk is not hammered.
+pub const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often control forgets expired single access tokens. Shards refuse them
+/// at once; this only frees memory.
+pub const TOKEN_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Admin requests that wait for control. Past it the next ones wait in their connections.
+pub const ADMIN_REQUESTS_WAITING_MAX: usize = 256;
+
+/// Bytes of an admin request's body; no route reads one. Past it: 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Time that an admin request may take, its body included. Past it: 503; a
+/// change that was decided still happens.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -152,6 +193,7 @@ const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
+const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 const _: () = assert!(
     PACKET_TIMEOUT.as_secs() >= 5 && PACKET_TIMEOUT.as_secs() <= 15,

@@ -1,0 +1,58 @@
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong on this floor.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No vhost can have this path. The caller recovers.
+    #[error("invalid path")]
+    InvalidPath,
+    /// There is a vhost at this path. The caller recovers.
+    #[error("vhost already exists")]
+    VhostExists,
+    /// There is no vhost at this path. The caller recovers.
+    #[error("vhost doesn't exist")]
+    VhostNotFound,
+    /// No channel can have this name. The caller recovers.
+    #[error("invalid channel name")]
+    InvalidChannelName,
+    /// There is a channel of this name. The caller recovers.
+    #[error("channel already exists")]
+    ChannelExists,
+    /// There is no channel of this name. The caller recovers.
+    #[error("channel doesn't exist")]
+    ChannelNotFound,
+    /// A bound is reached: too many changes wait, or no further vhost or
+    /// channel fits. The caller tries again later.
+    #[error("too much at once")]
+    Full,
+    /// The store did not take the change; it did not happen. The caller tries again later.
+    #[error("the change could not be stored")]
+    NotStored,
+    /// The system gave no random bytes. The caller tries again later.
+    #[error("no random bytes")]
+    NoRandom,
+    /// Control has ended. Nobody recovers.
+    #[error("the broker is stopping")]
+    Stopped,
+    /// The store failed; logged where it happens. The operator recovers.
+    #[error("store: {0}")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A node name that names no file. The operator recovers.
+    #[error("invalid node name {0:?}")]
+    InvalidNodeName(String),
+    /// Another process runs this node. The operator recovers.
+    #[error("this node runs already: {} is locked", .0.display())]
+    Locked(PathBuf),
+    /// The cookie's file holds something else. The operator recovers.
+    #[error("{} is no cookie: 40 lower-case hex digits expected", .0.display())]
+    MalformedCookie(PathBuf),
+    /// A file of the storage directory can't be used. The operator recovers.
+    #[error("{}: {source}", path.display())]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,173 @@
+use tokio::sync::{mpsc, oneshot};
+
+use super::Error;
+use super::registry::{Edit, Reply};
+use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
+
+/// How the rest of the process talks to control. Cheap to clone.
+///
+/// Every change is acknowledged once the store has it and every shard has
+/// applied it. Every call fails with [`Error::Stopped`] when control has ended.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// A vhost as admin sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VhostInfo {
+    /// Its path.
+    pub path: VhostPath,
+    /// Its access token.
+    pub token: AccessToken,
+    /// How many channels it has.
+    pub channels: usize,
+}
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What a handle asks of control.
+pub(super) enum Command {
+    Edit(Edit, Reply),
+    Vhosts(Answer<Vec<VhostInfo>>),
+    Vhost(VhostPath, Answer<VhostInfo>),
+    Channels(VhostPath, Answer<Vec<ChannelName>>),
+    Workers(VhostPath, Answer<Vec<WorkerId>>),
+    Subscribers(VhostPath, ChannelName, Answer<u32>),
+    Drain(Reply),
+}
+
+impl Handle {
+    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self { commands }
+    }
+
+    /// Creates a vhost with a new access token.
+    ///
+    /// # Errors
+    /// [`Error::VhostExists`]; [`Error::VhostNotFound`] when it was deleted as
+    /// soon as it was there; those of any change: [`Error::Full`],
+    /// [`Error::NotStored`], [`Error::NoRandom`].
+    pub async fn create_vhost(&self, path: VhostPath) -> Result<VhostInfo, Error> {
+        self.edit(Edit::CreateVhost(path.clone())).await?;
+        self.vhost(path).await
+    }
+
+    /// Deletes a vhost with its channels, tokens, connections and workers.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], and those of any change.
+    pub async fn delete_vhost(&self, path: VhostPath) -> Result<(), Error> {
+        self.edit(Edit::DeleteVhost(path)).await
+    }
+
+    /// Deletes all vhosts.
+    ///
+    /// # Errors
+    /// Those of any change; then some may be gone already.
+    pub async fn clear_vhosts(&self) -> Result<(), Error> {
+        self.edit(Edit::ClearVhosts).await
+    }
+
+    /// Gives a vhost another access token; connected backends stay.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], and those of any change.
+    pub async fn replace_token(&self, path: VhostPath) -> Result<(), Error> {
+        self.edit(Edit::ReplaceToken(path)).await
+    }
+
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], [`Error::ChannelExists`], and those of any change.
+    pub async fn open_channel(&self, path: VhostPath, name: ChannelName) -> Result<(), Error> {
+        self.edit(Edit::OpenChannel(path, name)).await
+    }
+
+    /// Closes a channel under its subscribers.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], [`Error::ChannelNotFound`], and those of any change.
+    pub async fn close_channel(&self, path: VhostPath, name: ChannelName) -> Result<(), Error> {
+        self.edit(Edit::CloseChannel(path, name)).await
+    }
+
+    /// Closes all channels of a vhost.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], and those of any change; then some may be closed already.
+    pub async fn clear_channels(&self, path: VhostPath) -> Result<(), Error> {
+        self.edit(Edit::ClearChannels(path)).await
+    }
+
+    /// Waits until every change decided before is applied by every shard; after
+    /// the start this is when what the store held can be used.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.edit(Edit::Settle).await
+    }
+
+    /// All vhosts, by path.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn vhosts(&self) -> Result<Vec<VhostInfo>, Error> {
+        self.ask(Command::Vhosts).await
+    }
+
+    /// One vhost.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`].
+    pub async fn vhost(&self, path: VhostPath) -> Result<VhostInfo, Error> {
+        self.ask(|answer| Command::Vhost(path, answer)).await
+    }
+
+    /// The open channels of a vhost, by name.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`].
+    pub async fn channels(&self, path: VhostPath) -> Result<Vec<ChannelName>, Error> {
+        self.ask(|answer| Command::Channels(path, answer)).await
+    }
+
+    /// The workers of a vhost, by id.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`].
+    pub async fn workers(&self, path: VhostPath) -> Result<Vec<WorkerId>, Error> {
+        self.ask(|answer| Command::Workers(path, answer)).await
+    }
+
+    /// How many subscribers a channel has, hidden ones included ([AD-20]).
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], [`Error::ChannelNotFound`].
+    pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
+        self.ask(|answer| Command::Subscribers(path, name, answer))
+            .await
+    }
+
+    /// Tells every shard to close its connections in order, and waits until all
+    /// have. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn drain(&self) -> Result<(), Error> {
+        self.ask(Command::Drain).await
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<(), Error> {
+        self.ask(|reply| Command::Edit(edit, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer)).await;
+        sent.map_err(|_| Error::Stopped)?;
+        answered.await.map_err(|_| Error::Stopped)?
+    }
+}

@@ -1,0 +1,25 @@
+//! Control: the single writer of the registry, its store, and the admin REST
+//! endpoint, on a runtime and a thread of their own.
+//!
+//! Shards meet control in `mesh` alone. Nothing on a shard waits for control
+//! except an acknowledgement that it owes a backend.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod cookie;
+mod error;
+mod handle;
+mod registry;
+mod run;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use admin::serve_admin;
+pub use cookie::{Cookie, NodeLock};
+pub use error::Error;
+pub use handle::{Handle, VhostInfo};
+pub use run::Control;
+pub use store::{MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost};

@@ -1,0 +1,302 @@
+//! The registry's single writer, without sockets, clocks and runtime.
+//!
+//! The order of calls: `handle_*` takes what shards and admin want and what
+//! shards have applied; then [`Registry::take_batch`] gives what the store is
+//! to commit, answered with [`Registry::handle_commit`]; then
+//! [`Registry::outboxes`] gives what each shard's ring is to take.
+//!
+//! Invariant: an acknowledged change is in the store and applied by every shard
+//! it is for.
+
+mod ask;
+mod edit;
+mod pipeline;
+mod tokens;
+mod vhost;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use edit::Edit;
+pub(super) use pipeline::Reply;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rustc_hash::FxHashMap;
+
+use self::pipeline::{Audience, Pipeline, Refused, Undo};
+use self::tokens::Tokens;
+use self::vhost::{Channel, Vhost};
+use super::Error;
+use super::handle::VhostInfo;
+use super::store::{Record, Snapshot, StoredToken};
+use crate::hub::envelope::{Change, Delivery};
+use crate::hub::home_of_channel;
+use crate::limits::{CHANNELS_PER_VHOST_MAX, VHOSTS_MAX};
+use crate::model::{ChannelName, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId};
+
+/// Fills a buffer with random bytes; the system's in production, seeded in tests.
+pub(super) type Random = Box<dyn FnMut(&mut [u8]) -> Result<(), getrandom::Error> + Send>;
+
+/// What control knows: vhosts, access tokens, channels, unused single access
+/// tokens, workers, and how far each change has come.
+pub(super) struct Registry {
+    shards: u16,
+    random: Random,
+    pipeline: Pipeline,
+    /// Vhosts that admin and backends see.
+    paths: BTreeMap<VhostPath, VhostId>,
+    /// These, and the ones whose deletion is not yet durable.
+    vhosts: FxHashMap<VhostId, Vhost>,
+    tokens: Tokens,
+    /// Never handed out before.
+    next_vhost: u32,
+    next_channel: u64,
+    /// [`VHOSTS_MAX`] and [`CHANNELS_PER_VHOST_MAX`] outside of tests.
+    vhosts_max: usize,
+    channels_max: usize,
+}
+
+impl Registry {
+    pub(super) fn new(shards: u16, random: Random) -> Self {
+        Self {
+            shards,
+            random,
+            pipeline: Pipeline::new(shards),
+            paths: BTreeMap::new(),
+            vhosts: FxHashMap::default(),
+            tokens: Tokens::new(shards),
+            next_vhost: 0,
+            next_channel: 0,
+            vhosts_max: VHOSTS_MAX,
+            channels_max: CHANNELS_PER_VHOST_MAX,
+        }
+    }
+
+    /// Takes in what the store holds and tells it to the shards. Ids may come
+    /// again that an earlier process had handed out: no connection of its time lives.
+    pub(super) fn restore(&mut self, snapshot: Snapshot, now_ms: u64) {
+        for (id, stored) in snapshot.vhosts {
+            self.next_vhost = self.next_vhost.max(id.0.saturating_add(1));
+            self.restore_change(Change::VhostAdded {
+                vhost: id,
+                path: stored.path.clone(),
+                token: stored.token,
+            });
+            let mut vhost = Vhost::new(stored.path, stored.token);
+            for (name, channel) in stored.channels {
+                self.next_channel = self.next_channel.max(channel.0.saturating_add(1));
+                let opened = self.pipeline.next_version();
+                let known = Channel {
+                    id: channel,
+                    opened,
+                };
+                vhost.channels.insert(name.clone(), known);
+                self.restore_change(Change::ChannelOpened {
+                    vhost: id,
+                    channel,
+                    name,
+                });
+            }
+            self.paths.insert(vhost.path.clone(), id);
+            self.vhosts.insert(id, vhost);
+        }
+        for (token, stored) in snapshot.tokens {
+            if stored.expires_at_ms <= now_ms || !self.vhosts.contains_key(&stored.vhost) {
+                self.pipeline.forget(token);
+            } else {
+                self.push_token(token, stored, None);
+            }
+        }
+    }
+
+    fn restore_change(&mut self, change: Change) {
+        self.pipeline
+            .push(change, Audience::All, None, Undo::Nothing);
+    }
+
+    fn push_token(
+        &mut self,
+        token: SingleAccessToken,
+        stored: StoredToken,
+        record: Option<Record>,
+    ) -> u64 {
+        self.tokens
+            .insert(token, stored.vhost, stored.expires_at_ms);
+        let home = Audience::Home(self.tokens.home(&token));
+        let change = Change::TokenIssued {
+            vhost: stored.vhost,
+            token: Box::new(token),
+            grant: stored.grant,
+            expires_at_ms: stored.expires_at_ms,
+        };
+        self.pipeline.push(change, home, record, Undo::Nothing)
+    }
+
+    /// Forgets what has expired by `now_ms`, counted from the Unix epoch.
+    pub(super) fn handle_sweep(&mut self, now_ms: u64) {
+        let pipeline = &mut self.pipeline;
+        self.tokens.expire(now_ms, |token| pipeline.forget(token));
+    }
+
+    /// A shard has applied a change.
+    pub(super) fn handle_applied(&mut self, shard: ShardId, version: u64) {
+        self.pipeline.applied(shard, version);
+    }
+
+    /// What the store is to commit next; answered with [`Self::handle_commit`].
+    /// One batch at a time.
+    pub(super) fn take_batch(&mut self) -> Option<Vec<Record>> {
+        self.pipeline.take_batch()
+    }
+
+    /// Whether a batch is with the store.
+    pub(super) fn is_committing(&self) -> bool {
+        self.pipeline.is_committing()
+    }
+
+    /// The batch is durable, or it is not and never happened.
+    pub(super) fn handle_commit(&mut self, durable: bool) {
+        if durable {
+            let Self {
+                pipeline,
+                vhosts,
+                tokens,
+                ..
+            } = self;
+            pipeline.committed(|vhost| {
+                vhosts.remove(&vhost);
+                tokens.remove_vhost(vhost);
+            });
+        } else {
+            for refused in self.pipeline.refused() {
+                self.take_back(refused);
+            }
+        }
+    }
+
+    /// Undoes one change; called for the newest first, so each finds what it left.
+    fn take_back(&mut self, Refused { change, undo }: Refused) {
+        match (change, undo) {
+            (Change::VhostAdded { vhost, path, .. }, _) => {
+                self.paths.remove(&path);
+                self.vhosts.remove(&vhost);
+            }
+            (Change::VhostDeleted { vhost }, _) => self.revive(vhost),
+            (Change::TokenReplaced { vhost, .. }, Undo::AccessToken(old)) => {
+                if let Some(known) = self.vhosts.get_mut(&vhost) {
+                    known.token = old;
+                }
+            }
+            (Change::ChannelOpened { vhost, name, .. }, _) => {
+                if let Some(known) = self.vhosts.get_mut(&vhost) {
+                    known.channels.remove(&name);
+                }
+            }
+            (
+                Change::ChannelClosed {
+                    vhost,
+                    channel,
+                    name,
+                },
+                Undo::Opened(opened),
+            ) => {
+                if let Some(known) = self.vhosts.get_mut(&vhost) {
+                    let channel = Channel {
+                        id: channel,
+                        opened,
+                    };
+                    known.channels.insert(name, channel);
+                }
+            }
+            (Change::TokenIssued { token, .. }, _) => {
+                self.tokens.remove(&token);
+            }
+            // Workers are not durable; the others come with their undo.
+            _ => {}
+        }
+    }
+
+    fn revive(&mut self, vhost: VhostId) {
+        let Some(known) = self.vhosts.get_mut(&vhost) else {
+            return;
+        };
+        known.deleting = false;
+        self.paths.insert(known.path.clone(), vhost);
+        for peer in std::mem::take(&mut known.workers.left_unsaid) {
+            self.push_worker_left(vhost, peer, false);
+        }
+    }
+
+    /// What each shard's ring is to take, in order.
+    pub(super) fn outboxes(&mut self) -> &mut [VecDeque<Delivery>] {
+        self.pipeline.send();
+        self.pipeline.outboxes()
+    }
+
+    /// Asks the channel's home shard how many subscribers it has.
+    pub(super) fn count_subscribers(
+        &mut self,
+        path: &VhostPath,
+        name: &ChannelName,
+        query: u64,
+    ) -> Result<(), Error> {
+        let vhost = self.at(path)?;
+        let channel = self
+            .channel_of(vhost, name)
+            .ok_or(Error::ChannelNotFound)?
+            .id;
+        let home = home_of_channel(vhost, name.as_str(), self.shards);
+        self.pipeline.count_subscribers(home, query, channel);
+        Ok(())
+    }
+
+    /// Tells every shard to drain.
+    pub(super) fn drain(&mut self) {
+        self.pipeline.drain();
+    }
+
+    /// All vhosts, by path.
+    pub(super) fn vhosts(&self) -> Vec<VhostInfo> {
+        let known = |id| self.vhosts.get(id).map(info);
+        self.paths.values().filter_map(known).collect()
+    }
+
+    pub(super) fn vhost(&self, path: &VhostPath) -> Result<VhostInfo, Error> {
+        self.known_at(path).map(info)
+    }
+
+    /// The vhost's channels, by name.
+    pub(super) fn channels(&self, path: &VhostPath) -> Result<Vec<ChannelName>, Error> {
+        Ok(self.known_at(path)?.channels.keys().cloned().collect())
+    }
+
+    /// The vhost's workers, by id.
+    pub(super) fn workers(&self, path: &VhostPath) -> Result<Vec<WorkerId>, Error> {
+        Ok(self.known_at(path)?.workers.by_id.keys().copied().collect())
+    }
+
+    fn at(&self, path: &VhostPath) -> Result<VhostId, Error> {
+        self.paths.get(path).copied().ok_or(Error::VhostNotFound)
+    }
+
+    fn known_at(&self, path: &VhostPath) -> Result<&Vhost, Error> {
+        self.live(self.at(path)?).ok_or(Error::VhostNotFound)
+    }
+
+    fn live(&self, vhost: VhostId) -> Option<&Vhost> {
+        self.vhosts.get(&vhost).filter(|known| !known.deleting)
+    }
+
+    fn channel_of(&self, vhost: VhostId, name: &ChannelName) -> Option<Channel> {
+        self.live(vhost)?.channels.get(name).copied()
+    }
+}
+
+fn info(vhost: &Vhost) -> VhostInfo {
+    VhostInfo {
+        path: vhost.path.clone(),
+        token: vhost.token,
+        channels: vhost.channels.len(),
+    }
+}
