@@ -246,6 +246,7 @@ const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < OUTBOX_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
+const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 const _: () = assert!(COMPLETIONS_PER_TURN_MAX <= COMPLETION_ENTRIES as usize);
 const _: () = assert!(ACCEPT_PAUSE_MIN.as_nanos() < ACCEPT_PAUSE_MAX.as_nanos());

@@ -24,7 +24,7 @@ pub enum Error {
     ChannelNotFound,
     /// A bound is reached: too many changes wait, or no further vhost or
     /// channel fits. The caller tries again later.
-    #[error("too much at once")]
+    #[error("a limit is reached")]
     Full,
     /// The store did not take the change; it did not happen. The caller tries again later.
     #[error("the change could not be stored")]

@@ -1,14 +1,14 @@
-use std::collections::HashMap;
 use std::convert::Infallible;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use crate::control::Error;
 use crate::model::{ChannelName, VhostPath};
 
 /// The vhost and the channel of a route, percent-decoded ([AD-07, AD-17]) and
-/// not yet checked; empty, which is no name, where the bytes are no UTF-8.
+/// not yet checked.
 pub(super) struct Names {
     vhost: String,
     channel: String,
@@ -40,15 +40,22 @@ impl Names {
 impl<S: Send + Sync> FromRequestParts<S> for Names {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let segments = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
-        let mut segments = segments.map_or_else(|_| HashMap::new(), |Path(segments)| segments);
-        let mut take = |name| segments.remove(name).unwrap_or_default();
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        // All routes are `/vhost/...` and `/vhost/channels/channel`. Each segment
+        // is decoded for itself: what is wrong with one says nothing of the other.
+        let mut segments = parts.uri.path().split('/').skip(1);
         Ok(Self {
-            vhost: take("vhost"),
-            channel: take("channel"),
+            vhost: decode(segments.next()),
+            channel: decode(segments.nth(1)),
         })
     }
+}
+
+/// Bytes that are no UTF-8 give characters that no name has.
+fn decode(segment: Option<&str>) -> String {
+    percent_decode_str(segment.unwrap_or_default())
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// The path of a vhost's resource: its inner slashes are escaped, so that it

@@ -10,6 +10,7 @@ use super::names::{Names, href};
 use super::refusal;
 use crate::control::handle::VhostInfo;
 use crate::control::{Error, Handle};
+use crate::model::{ChannelName, WorkerId};
 
 /// Every route; `HEAD` acts as `GET` without a body ([AD-26]).
 pub(super) fn router(handle: Handle) -> Router {
@@ -89,7 +90,7 @@ async fn list_channels(State(handle): State<Handle>, names: Names) -> Result<Jso
     let vhost = names.vhost()?;
     let vhost_href = href(&vhost);
     let channels = handle.channels(vhost).await?;
-    let entry = |name: &crate::model::ChannelName| {
+    let entry = |name: &ChannelName| {
         json!({
             "name": name.as_str(),
             "links": [
@@ -155,7 +156,7 @@ async fn list_workers(State(handle): State<Handle>, names: Names) -> Result<Json
     let vhost = names.vhost()?;
     let vhost_href = href(&vhost);
     let workers = handle.workers(vhost).await?;
-    let entry = |id: &crate::model::WorkerId| {
+    let entry = |id: &WorkerId| {
         json!({
             "id": id.as_str(),
             "links": [

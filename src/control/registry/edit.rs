@@ -42,11 +42,11 @@ impl Registry {
             Edit::CreateVhost(path) => self.create_vhost(path).map(Some),
             Edit::DeleteVhost(path) => {
                 let vhost = self.at(&path)?;
-                Ok(Some(self.delete_vhost(path, vhost)))
+                Ok(Some(self.delete_vhost(&path, vhost)))
             }
             Edit::ClearVhosts => {
                 let all = self.paths.clone().into_iter();
-                Ok(all.map(|(path, id)| self.delete_vhost(path, id)).last())
+                Ok(all.map(|(path, id)| self.delete_vhost(&path, id)).last())
             }
             Edit::ReplaceToken(path) => self.replace_token(&path).map(Some),
             Edit::OpenChannel(path, name) => {
@@ -102,9 +102,9 @@ impl Registry {
     }
 
     /// Its channels, tokens and workers go with it, without a change of their own.
-    fn delete_vhost(&mut self, path: VhostPath, vhost: VhostId) -> u64 {
+    fn delete_vhost(&mut self, path: &VhostPath, vhost: VhostId) -> u64 {
         tracing::info!(%path, "admin deleted a vhost");
-        self.paths.remove(&path);
+        self.paths.remove(path);
         if let Some(known) = self.vhosts.get_mut(&vhost) {
             known.deleting = true;
         }
