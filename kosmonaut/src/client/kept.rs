@@ -148,9 +148,7 @@ enum InFlight {
 impl Task {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
-            let may_take = self.held.is_none()
-                && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX
-                && self.connection.unwritten_bytes() < OUTGOING_BYTES_MAX;
+            let may_take = self.may_take();
             let overdue = self.overdue();
             tokio::select! {
                 biased;
@@ -160,7 +158,15 @@ impl Task {
                     }
                 }
                 request = requests.recv(), if may_take => match request {
-                    Some(request) => self.handle_request(request),
+                    Some(request) => {
+                        self.handle_request(request);
+                        // Those that wait already share its write.
+                        while self.may_take()
+                            && let Ok(request) = requests.try_recv()
+                        {
+                            self.handle_request(request);
+                        }
+                    }
                     // Nobody is left to ask or to be answered.
                     None => break,
                 },
@@ -176,6 +182,12 @@ impl Task {
         // Frees the callers whose requests are on their way into the channel.
         requests.close();
         while requests.recv().await.is_some() {}
+    }
+
+    fn may_take(&self) -> bool {
+        self.held.is_none()
+            && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX
+            && self.connection.unwritten_bytes() < OUTGOING_BYTES_MAX
     }
 
     fn handle_request(&mut self, request: Request) {
