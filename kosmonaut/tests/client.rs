@@ -289,6 +289,41 @@ async fn a_broadcast_that_may_have_run_is_reported_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn exactly_what_left_the_process_whole_may_have_run_be_21() {
+    let server = FakeServer::start().await;
+    let client = Client::with_timeout(server.url(), Duration::from_secs(60));
+    let payload = json!({"a": "x".repeat(1_000_000)});
+    // More than the kernel takes, so that one packet is cut short.
+    let calls: Vec<_> = (0..24)
+        .map(|_| {
+            let (client, payload) = (client.clone(), payload.clone());
+            tokio::spawn(async move { client.broadcast("a", "e", &payload).await })
+        })
+        .collect();
+    let mut first = server.accept_kept().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    first.fall_silent().await;
+    let mut second = server.accept_kept().await;
+    let mut whole = 0;
+    while hang_guard(first.try_packet()).await.is_some() {
+        whole += 1;
+    }
+    for _ in whole..24 {
+        second.packet().await;
+        second.send(OK).await;
+    }
+    let mut may_have_run = 0;
+    for call in calls {
+        match hang_guard(call).await.expect("no panic") {
+            Ok(()) => {}
+            Err(Error::ConnectionLost { may_have_run: true }) => may_have_run += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(may_have_run, whole);
+}
+
+#[tokio::test]
 async fn opening_a_channel_is_repeated_once() {
     let server = FakeServer::start().await;
     let client = Client::new(server.url());

@@ -75,8 +75,18 @@ async fn heartbeats_go_on_while_a_handler_is_busy_wk_09() {
     running.abort();
 }
 
+/// One event runs and 64 wait: the worker is full, and nothing waits in the socket.
 #[tokio::test]
-async fn a_full_worker_stops_reading_but_neither_beats_nor_believes_in_silence() {
+async fn a_full_worker_goes_on_beating_and_takes_no_offence_at_silence() {
+    fill_worker(65).await;
+}
+
+#[tokio::test]
+async fn what_a_full_worker_leaves_in_the_socket_is_not_lost() {
+    fill_worker(100).await;
+}
+
+async fn fill_worker(events_sent: usize) {
     let server = FakeServer::start().await;
     let gate = Arc::new(Semaphore::new(0));
     let (seen, mut events) = mpsc::unbounded_channel();
@@ -90,8 +100,7 @@ async fn a_full_worker_stops_reading_but_neither_beats_nor_believes_in_silence()
     });
     let running = tokio::spawn(worker.run());
     let mut peer = server.accept_worker().await;
-    // One runs, 64 wait, the others stay in the socket.
-    for number in 0..100 {
+    for number in 0..events_sent {
         peer.send(&trigger(&format!(r#"{{"e{number}":{{"sid":"s"}}}}"#)))
             .await;
     }
@@ -100,10 +109,14 @@ async fn a_full_worker_stops_reading_but_neither_beats_nor_believes_in_silence()
     for _ in 0..6 {
         assert_eq!(peer.packet().await, ["HB"]);
     }
-    gate.add_permits(100);
-    for number in 0..100 {
+    gate.add_permits(events_sent);
+    for number in 0..events_sent {
         let event = hang_guard(events.recv()).await.expect("none is lost");
         assert_eq!(event, format!("e{number}"));
+    }
+    // Still the same connection; at most one of the beats is an old one.
+    for _ in 0..2 {
+        assert_eq!(peer.packet().await, ["HB"]);
     }
     running.abort();
 }

@@ -123,6 +123,11 @@ impl Peer {
             .expect("the other side is there");
     }
 
+    /// Ends what this side says; it still hears.
+    pub(crate) async fn fall_silent(&mut self) {
+        let _ = self.stream.get_mut().shutdown().await;
+    }
+
     /// Waits for the other side to close.
     pub(crate) async fn closed(mut self) {
         let mut rest = Vec::new();
