@@ -14,7 +14,8 @@ use crate::wire::{self, Decoder, Packet};
 
 /// The call order: [`open`](Self::open) queues the identified first packet;
 /// then [`queue`](Self::queue) as one likes, and
-/// [`next_packet`](Self::next_packet), which alone does I/O.
+/// [`next_packet`](Self::next_packet) or [`progress`](Self::progress), which
+/// alone do I/O.
 pub(crate) struct Connection {
     stream: TcpStream,
     decoder: Decoder,
@@ -29,6 +30,12 @@ pub(crate) struct Connection {
 pub(crate) enum Role {
     Client,
     Worker,
+}
+
+pub(crate) enum Progress {
+    Packet(Packet),
+    /// The queue is empty again.
+    Written,
 }
 
 /// Why nothing more comes from a connection.
@@ -90,11 +97,20 @@ impl Connection {
         self.heard = Instant::now();
     }
 
-    /// Writes what is queued and, where `reading`, waits for the next packet.
-    /// Without `reading` it only writes and never returns a packet.
+    /// Writes what is queued and waits for the next packet. Cancel safe.
+    pub(crate) async fn next_packet(&mut self) -> Result<Packet, Broken> {
+        loop {
+            if let Progress::Packet(packet) = self.progress(true).await? {
+                return Ok(packet);
+            }
+        }
+    }
+
+    /// Writes what is queued and, where `reading`, reads; returns with the next
+    /// packet, or when the last queued byte has been written.
     ///
     /// Cancel safe: what was read or written stays accounted for.
-    pub(crate) async fn next_packet(&mut self, reading: bool) -> Result<Packet, Broken> {
+    pub(crate) async fn progress(&mut self, reading: bool) -> Result<Progress, Broken> {
         loop {
             // Packets that are already here come without an await; a flood of
             // them must not keep the task on its thread.
@@ -102,9 +118,11 @@ impl Connection {
             if reading
                 && let Some(packet) = self.decoder.next_packet().map_err(|_| Broken::TooLarge)?
             {
-                return Ok(packet);
+                return Ok(Progress::Packet(packet));
             }
-            self.write();
+            if self.write() {
+                return Ok(Progress::Written);
+            }
             if reading && self.read()? {
                 continue;
             }
@@ -121,7 +139,11 @@ impl Connection {
         }
     }
 
-    fn write(&mut self) {
+    /// Whether the last queued byte has gone.
+    fn write(&mut self) -> bool {
+        if self.outgoing.is_empty() {
+            return false;
+        }
         while !self.outgoing.is_empty() {
             match self.stream.try_write(&self.outgoing) {
                 Ok(count) => {
@@ -141,6 +163,7 @@ impl Connection {
             // A burst does not stay in memory.
             self.outgoing = BytesMut::new();
         }
+        self.outgoing.is_empty()
     }
 
     /// Whether anything came.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::connection::{Broken, Connection, Role};
+use crate::connection::{Broken, Connection, Progress, Role};
 use crate::error::Error;
 use crate::limits::{
     OUTGOING_BYTES_MAX, PROBE_AFTER, PROBE_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, REQUESTS_QUEUED_MAX,
@@ -42,7 +42,7 @@ pub(super) async fn open(url: &Url, timeout: Duration) -> Result<Opening, Error>
     let mut connection = Connection::open(url, Role::Client, &wire::encode("KA", &[]))
         .await
         .map_err(Error::Io)?;
-    match connection.next_packet(true).await {
+    match connection.next_packet().await {
         Ok(Packet::Done) => {
             let (sender, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
             let task = Task {
@@ -152,11 +152,16 @@ impl Task {
             let overdue = self.overdue();
             tokio::select! {
                 biased;
-                packet = self.connection.next_packet(true) => {
-                    if !packet.is_ok_and(|packet| self.handle_packet(packet)) {
-                        break;
+                progress = self.connection.progress(true) => match progress {
+                    Ok(Progress::Packet(packet)) => {
+                        if !self.handle_packet(packet) {
+                            break;
+                        }
                     }
-                }
+                    // There may be room for requests again.
+                    Ok(Progress::Written) => {}
+                    Err(_) => break,
+                },
                 request = requests.recv(), if may_take => match request {
                     Some(request) => {
                         self.handle_request(request);

@@ -260,7 +260,7 @@ impl Shared {
         };
         // A broker of 2012 executes even a packet cut short ([BE-21]), so from
         // here on anything may have run.
-        match timeout_at(deadline, connection.next_packet(true)).await {
+        match timeout_at(deadline, connection.next_packet()).await {
             Ok(Ok(packet)) => Ok(packet),
             Ok(Err(_)) => Err(Error::ConnectionLost { may_have_run: true }),
             Err(_) => Err(Error::Timeout { may_have_run: true }),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 
 use super::crew::Crew;
 use super::{Disconnect, Notice, Notices};
-use crate::connection::{Broken, Connection, Role};
+use crate::connection::{Broken, Connection, Progress, Role};
 use crate::limits::{CONNECT_TIMEOUT, FAREWELL_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::url::Url;
 use crate::wire::{self, Packet};
@@ -117,18 +117,20 @@ async fn serve<S: Future>(
                 }
             }
             () = crew.work() => {}
-            packet = connection.next_packet(reading) => match packet {
-                Ok(Packet::Heartbeat) => {
+            progress = connection.progress(reading) => match progress {
+                Ok(Progress::Packet(Packet::Heartbeat)) => {
                     if ready_since.is_none() {
                         *ready_since = Some(Instant::now());
                         notices.tell(Notice::Ready);
                     }
                 }
-                Ok(Packet::Trigger(trigger)) => crew.handle_trigger(&trigger),
-                Ok(Packet::Refused(code)) => return Outcome::Refused(code),
-                Ok(Packet::Quit) | Err(Broken::Closed) => return Outcome::Closed,
+                Ok(Progress::Packet(Packet::Trigger(trigger))) => crew.handle_trigger(&trigger),
+                Ok(Progress::Packet(Packet::Refused(code))) => return Outcome::Refused(code),
+                Ok(Progress::Packet(Packet::Quit)) | Err(Broken::Closed) => return Outcome::Closed,
                 Err(Broken::TooLarge) => return Outcome::TooLarge,
-                Ok(Packet::Done | Packet::Token(_) | Packet::Other) => {}
+                // Nothing that a worker is ever told.
+                Ok(Progress::Packet(Packet::Done | Packet::Token(_) | Packet::Other)) => {}
+                Ok(Progress::Written) => {}
             },
             () = sleep_until(silent_at), if reading => {
                 // Bytes of an unfinished packet may have come since.
@@ -147,14 +149,14 @@ async fn take_leave(connection: &mut Connection, crew: &mut Crew<'_>) {
     let deadline = Instant::now() + FAREWELL_TIMEOUT;
     loop {
         let reading = crew.has_room();
-        let packet = tokio::select! {
+        let progress = tokio::select! {
             biased;
             () = crew.work() => continue,
-            packet = timeout_at(deadline, connection.next_packet(reading)) => packet,
+            progress = timeout_at(deadline, connection.progress(reading)) => progress,
         };
-        match packet {
-            Ok(Ok(Packet::Trigger(trigger))) => crew.handle_trigger(&trigger),
-            Ok(Ok(Packet::Heartbeat)) => {}
+        match progress {
+            Ok(Ok(Progress::Packet(Packet::Trigger(trigger)))) => crew.handle_trigger(&trigger),
+            Ok(Ok(Progress::Packet(Packet::Heartbeat) | Progress::Written)) => {}
             _ => return,
         }
     }
