@@ -28,7 +28,12 @@ struct Listener {
 }
 
 impl Listeners {
-    pub(super) fn start(&mut self, socket: TcpListener, tag: u8, ring: &mut Ring) -> io::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        socket: TcpListener,
+        tag: u8,
+        ring: &mut Ring,
+    ) -> io::Result<()> {
         if self.listeners.len() >= LISTENERS_PER_SHARD_MAX {
             return Err(DriverError::TooManyListeners.into());
         }

@@ -70,7 +70,10 @@ mod tests {
         let error = DriverError::from_setup(&refused).expect("known");
         assert_eq!(error, DriverError::Forbidden);
         assert!(error.to_string().contains("kernel.io_uring_disabled"));
-        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            io::Error::from(error).kind(),
+            io::ErrorKind::PermissionDenied
+        );
     }
 
     #[test]

@@ -65,7 +65,9 @@ impl Ring {
 
     /// Polls until cancelled: a completion whenever something of `mask` happens.
     pub(super) fn poll_many(&mut self, fd: RawFd, mask: libc::c_int, operation: Operation) {
-        let entry = opcode::PollAdd::new(Fd(fd), mask as u32).multi(true).build();
+        let entry = opcode::PollAdd::new(Fd(fd), mask as u32)
+            .multi(true)
+            .build();
         self.push(entry, operation);
     }
 

@@ -115,7 +115,13 @@ mod tests {
 
     #[test]
     fn generations_differ_in_every_bit() {
-        let of = |generation| Operation::Read(ConnId { slot: 5, generation }).to_user_data();
+        let of = |generation| {
+            Operation::Read(ConnId {
+                slot: 5,
+                generation,
+            })
+            .to_user_data()
+        };
         for bit in 0..32 {
             assert_ne!(of(0), of(1 << bit));
         }
