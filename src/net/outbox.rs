@@ -108,4 +108,11 @@ impl Outbox {
     }
 }
 
+#[cfg(test)]
+impl Outbox {
+    pub(super) fn bytes_reserved(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
 const _: () = assert!(size_of::<Outbox>() <= 40);

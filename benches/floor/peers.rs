@@ -1,0 +1,177 @@
+//! The load side: many connections to one server, whatever it is.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use webrocket::model::ConnId;
+use webrocket::net::{Driver, Event, Recv, Sent, Socket};
+
+/// Silence after which a server is taken for broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// One step of a preamble: what to send, and when its answer is complete.
+pub(crate) struct Exchange {
+    pub(crate) request: Vec<u8>,
+    pub(crate) is_answered: fn(&[u8]) -> bool,
+}
+
+/// Connects and makes its way through the preamble, such as an upgrade and a subscription.
+pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut buffer = [0; 4096];
+    for Exchange {
+        request,
+        is_answered,
+    } in preamble
+    {
+        stream.write_all(request)?;
+        let mut answer = Vec::new();
+        while !is_answered(&answer) {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.extend_from_slice(&buffer[..count]);
+        }
+    }
+    Ok(stream)
+}
+
+/// Connections past their preamble.
+pub(crate) struct Peers {
+    driver: Driver,
+    peers: Vec<Peer>,
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+}
+
+struct Peer {
+    socket: Socket,
+    /// Bytes of the answer that are still to come.
+    missing: usize,
+    requests_left: usize,
+}
+
+impl Peers {
+    /// Opens `count` connections with the same preamble.
+    pub(crate) fn connect(
+        addr: SocketAddr,
+        count: usize,
+        preamble: &[Exchange],
+    ) -> io::Result<Self> {
+        let mut driver = Driver::new()?;
+        let mut peers = Vec::with_capacity(count);
+        for slot in 0..count {
+            let socket = Socket::from(OwnedFd::from(open(addr, preamble)?));
+            let conn = ConnId {
+                slot: slot as u32,
+                generation: 0,
+            };
+            driver.watch(conn, &socket)?;
+            peers.push(Peer {
+                socket,
+                missing: 0,
+                requests_left: 0,
+            });
+        }
+        Ok(Self {
+            driver,
+            peers,
+            events: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    /// Reads until all connections together have got so many bytes.
+    pub(crate) fn drain(&mut self, bytes: usize) -> io::Result<()> {
+        let mut left = bytes;
+        while left > 0 {
+            self.wait()?;
+            for place in self.take_readable() {
+                let count = self.read(place)?;
+                left = left.checked_sub(count).ok_or(io::ErrorKind::InvalidData)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// On every connection: sends `request`, reads an answer of `answer_bytes`,
+    /// and again, `count` times.
+    pub(crate) fn request(
+        &mut self,
+        request: &[u8],
+        answer_bytes: usize,
+        count: usize,
+    ) -> io::Result<()> {
+        for peer in &mut self.peers {
+            peer.missing = answer_bytes;
+            peer.requests_left = count - 1;
+            send(&peer.socket, request)?;
+        }
+        let mut busy = self.peers.len();
+        while busy > 0 {
+            self.wait()?;
+            for place in self.take_readable() {
+                let count = self.read(place)?;
+                let peer = &mut self.peers[place];
+                peer.missing = peer
+                    .missing
+                    .checked_sub(count)
+                    .ok_or(io::ErrorKind::InvalidData)?;
+                if peer.missing > 0 || count == 0 {
+                    continue;
+                }
+                if peer.requests_left == 0 {
+                    busy -= 1;
+                    continue;
+                }
+                peer.requests_left -= 1;
+                peer.missing = answer_bytes;
+                send(&peer.socket, request)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.events.is_empty() {
+            self.driver.poll(Some(PATIENCE), &mut self.events)?;
+            if self.events.is_empty() && Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_readable(&mut self) -> Vec<usize> {
+        let readable = self.events.drain(..).filter_map(|event| match event {
+            Event::Readable(conn) => Some(conn.slot as usize),
+            _ => None,
+        });
+        readable.collect()
+    }
+
+    /// Bytes that were there; the buffer is larger than what can be under way.
+    fn read(&mut self, place: usize) -> io::Result<usize> {
+        match self.peers[place].socket.recv(&mut self.buffer) {
+            Recv::Bytes(count) => Ok(count),
+            Recv::Empty => Ok(0),
+            Recv::Ended => Err(io::ErrorKind::UnexpectedEof.into()),
+            Recv::Failed(error) => Err(error),
+        }
+    }
+}
+
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    match socket.send(bytes) {
+        Sent::Bytes(count) if count == bytes.len() => Ok(()),
+        Sent::Bytes(_) | Sent::Full => Err(io::ErrorKind::WouldBlock.into()),
+        Sent::Failed(error) => Err(error),
+    }
+}
