@@ -183,7 +183,7 @@ impl Hub {
         });
         let receipt = Receipt::Echo(self.peer(conn));
         if home == self.id {
-            self.home_publish(id, receipt, frame, fx);
+            self.home_publish(id, receipt, &frame, fx);
         } else {
             let publish = Request::Publish {
                 channel: id,

@@ -202,7 +202,7 @@ impl Hub {
         match user {
             Some(Some(user)) => {
                 session.user = Some(user);
-                self.reply(conn.slot, fx, |out| event::authenticated(out));
+                self.reply(conn.slot, fx, event::authenticated);
             }
             // The pattern compiled when the token was issued.
             Some(None) => self.reply(conn.slot, fx, |o| event::error(o, Status::InternalError)),

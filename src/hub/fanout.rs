@@ -34,6 +34,10 @@ pub(super) struct FanOut {
     channel: usize,
     subscriber: usize,
     /// Empty batches with their buffers, so that an idle channel holds none.
+    #[expect(
+        clippy::vec_box,
+        reason = "they move between here and the channels as they are"
+    )]
     spare: Vec<Box<Batch>>,
     /// For joining frames of several channels.
     joined: Vec<u8>,

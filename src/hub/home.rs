@@ -54,7 +54,7 @@ impl Hub {
                 receipt,
                 frame,
             } => {
-                self.home_publish(channel, receipt, frame, fx);
+                self.home_publish(channel, receipt, &frame, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 let grant = self.home_take(vhost, &token, fx);
@@ -168,18 +168,18 @@ impl Hub {
         &mut self,
         channel: ChannelId,
         receipt: Receipt,
-        frame: Bytes,
+        frame: &Bytes,
         fx: &mut impl Effects,
     ) {
         let known = self.homes.contains_key(&channel);
         match receipt {
-            Receipt::Echo(peer) if known => self.spread(channel, &frame, true, Some(peer), fx),
+            Receipt::Echo(peer) if known => self.spread(channel, frame, true, Some(peer), fx),
             Receipt::Echo(Peer { shard, conn }) => {
                 self.send(shard, Delivery::PublishRefused { conn }, fx);
             }
             Receipt::Answer(Peer { shard, conn }, request) => {
                 let outcome = if known {
-                    self.spread(channel, &frame, true, None, fx);
+                    self.spread(channel, frame, true, None, fx);
                     Outcome::Done
                 } else {
                     Outcome::Failed(Status::ChannelNotFound)

@@ -56,33 +56,31 @@ impl Node {
     /// What can't be had, and where.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config {
+            websocket_addr,
+            backend_addr,
+            admin_addr,
             storage_dir,
             node_name,
             shards,
-            ..
-        } = &config;
-        if *shards == 0 || usize::from(*shards) > SHARDS_MAX {
-            return Err(StartError::Shards(*shards));
+        } = config;
+        if shards == 0 || usize::from(shards) > SHARDS_MAX {
+            return Err(StartError::Shards(shards));
         }
-        let lock = NodeLock::acquire(storage_dir, node_name)?;
-        let cookie = Cookie::load_or_create(storage_dir, node_name)?;
-        let bind = |what, addr| {
-            net::bind_all(addr, *shards).map_err(|source| StartError::Bind { what, addr, source })
-        };
-        let frontends = bind("websocket", config.websocket_addr)?;
-        let backends = bind("backend", config.backend_addr)?;
-        let admin = TcpListener::bind(config.admin_addr).map_err(|source| StartError::Bind {
-            what: "admin",
-            addr: config.admin_addr,
-            source,
-        })?;
+        let lock = NodeLock::acquire(&storage_dir, &node_name)?;
+        let cookie = Cookie::load_or_create(&storage_dir, &node_name)?;
+        let failed = |what, addr| move |source| StartError::Bind { what, addr, source };
+        let frontends =
+            net::bind_all(websocket_addr, shards).map_err(failed("websocket", websocket_addr))?;
+        let backends =
+            net::bind_all(backend_addr, shards).map_err(failed("backend", backend_addr))?;
+        let admin = TcpListener::bind(admin_addr).map_err(failed("admin", admin_addr))?;
         let websocket_addr = address(&frontends)?;
         let backend_addr = address(&backends)?;
         let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
 
-        let (ports, control_port) = mesh::build(*shards).map_err(StartError::Thread)?;
+        let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
         let cores = available_parallelism().map_or(1, usize::from);
-        let pinned = usize::from(*shards) <= cores;
+        let pinned = usize::from(shards) <= cores;
         let (ready, readiness) = mpsc::channel();
         let shards = ports
             .into_iter()

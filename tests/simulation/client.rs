@@ -9,7 +9,6 @@ use webrocket::wire::frame::parse_server_header;
 pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) sid: String,
-    pub(crate) uid: String,
     pub(crate) alive: bool,
     /// Subscribed once for good; never disturbed.
     pub(crate) witness: bool,
@@ -26,11 +25,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(peer: Peer, sid: String, uid: String, witness: bool) -> Self {
+    pub(crate) fn new(peer: Peer, sid: String, witness: bool) -> Self {
         Self {
             peer,
             sid,
-            uid,
             alive: true,
             witness,
             script: VecDeque::new(),

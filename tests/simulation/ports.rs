@@ -13,9 +13,8 @@ const RING: usize = 3;
 pub(crate) enum Effect {
     Bytes(u32, Vec<u8>),
     Resume(ConnId),
-    Answer(ConnId, Outcome),
-    WorkerReady(ConnId),
-    Triggered(ConnId, Vec<u8>),
+    Answer(Outcome),
+    Triggered(Vec<u8>),
 }
 
 pub(crate) struct Port {
@@ -66,22 +65,19 @@ impl Effects for Port {
         self.effects.push(Effect::Resume(conn));
     }
 
-    fn answer(&mut self, client: ConnId, _request: u32, outcome: Outcome) {
-        self.effects.push(Effect::Answer(client, outcome));
+    fn answer(&mut self, _client: ConnId, _request: u32, outcome: Outcome) {
+        self.effects.push(Effect::Answer(outcome));
     }
 
     fn trigger(&mut self, worker: ConnId, packet: &[u8]) -> bool {
         let takes = self.workers.contains(&worker) && !self.deaf.contains(&worker);
         if takes {
-            self.effects
-                .push(Effect::Triggered(worker, packet.to_vec()));
+            self.effects.push(Effect::Triggered(packet.to_vec()));
         }
         takes
     }
 
-    fn worker_ready(&mut self, worker: ConnId) {
-        self.effects.push(Effect::WorkerReady(worker));
-    }
+    fn worker_ready(&mut self, _worker: ConnId) {}
 
     fn worker_replaced(&mut self, worker: ConnId) {
         self.workers.retain(|&known| known != worker);

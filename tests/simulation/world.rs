@@ -128,9 +128,8 @@ impl World {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.number().to_le_bytes());
         let sid = Sid::from_random(bytes);
-        let uid = format!("u{}", self.next);
         self.clients
-            .push(Client::new(peer, sid.to_string(), uid, witness));
+            .push(Client::new(peer, sid.to_string(), witness));
         let shard = usize::from(peer.shard);
         self.hubs[shard].open(peer.conn, VHOST, sid, &mut self.ports[shard]);
         self.take_effects(shard);
@@ -423,10 +422,9 @@ impl World {
                         client.waiting = false;
                     }
                 }
-                Effect::Answer(_, Outcome::Token(token)) => self.tokens.push(*token),
-                Effect::Answer(_, outcome) => panic!("no token: {outcome:?}"),
-                Effect::WorkerReady(_) => {}
-                Effect::Triggered(_, packet) => {
+                Effect::Answer(Outcome::Token(token)) => self.tokens.push(*token),
+                Effect::Answer(outcome) => panic!("no token: {outcome:?}"),
+                Effect::Triggered(packet) => {
                     let text = String::from_utf8(packet).expect("text");
                     let json = text.strip_prefix("TR\n").and_then(|t| t.split('\n').next());
                     let trigger: serde_json::Value =

@@ -1,6 +1,7 @@
 //! A real node over loopback, an independent WebSocket client, and raw TCP.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::needless_pass_by_value, reason = "json!() makes values")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
