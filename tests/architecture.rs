@@ -153,7 +153,11 @@ fn violations(module: &str, code: &str) -> Vec<String> {
     }
     if !MAY_HOLD_UNSAFE.contains(&module) {
         for (at, word) in code.match_indices("unsafe") {
-            if code.as_bytes().get(at + word.len()).is_some_and(u8::is_ascii_whitespace) {
+            if code
+                .as_bytes()
+                .get(at + word.len())
+                .is_some_and(u8::is_ascii_whitespace)
+            {
                 wrong.push(format!("{module} holds unsafe code"));
             }
         }

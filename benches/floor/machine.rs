@@ -41,3 +41,12 @@ pub(crate) fn cpu_ns(process: u32) -> io::Result<u64> {
     }
     Ok(total)
 }
+
+/// Anonymous resident memory of a process, in bytes.
+pub(crate) fn private_bytes(process: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
