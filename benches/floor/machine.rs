@@ -15,12 +15,12 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// Pins the calling thread, and the threads that it starts. Left as it is on a
 /// machine without that core.
 pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
-    if std::thread::available_parallelism()?.get() <= 1 {
-        return Ok(());
-    }
     let mut cores = CpuSet::new();
     cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
+    match sched_setaffinity(None, &cores) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes all descriptors that the hard limit grants.
