@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -12,15 +13,15 @@ pub(crate) const SERVER_CORE: usize = 0;
 /// Where their load runs.
 pub(crate) const LOAD_CORE: usize = 1;
 
-/// Pins the calling thread, and the threads that it starts. Left as it is on a
-/// machine without that core.
+/// Pins the calling thread, and the threads and processes that it starts. Left
+/// as it is on a machine without that core.
 pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
-    if std::thread::available_parallelism()?.get() <= 1 {
-        return Ok(());
-    }
     let mut cores = CpuSet::new();
     cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
+    match sched_setaffinity(None, &cores) {
+        Err(Errno::INVAL) => Ok(()),
+        pinned => Ok(pinned?),
+    }
 }
 
 /// Takes all descriptors that the hard limit grants.

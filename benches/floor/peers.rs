@@ -32,11 +32,14 @@ pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<TcpStr
         stream.write_all(request)?;
         let mut answer = Vec::new();
         while !is_answered(&answer) {
-            let count = stream.read(&mut buffer)?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => answer.extend_from_slice(&buffer[..count]),
+                // The kernel's clearing away of an earlier ring of this thread
+                // interrupts a read that has a timeout.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            answer.extend_from_slice(&buffer[..count]);
         }
     }
     Ok(stream)
