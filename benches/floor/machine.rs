@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -13,8 +12,8 @@ pub(crate) const SERVER_CORE: usize = 0;
 /// Where their load runs.
 pub(crate) const LOAD_CORE: usize = 1;
 
-/// Pins the calling thread, and the threads and processes that it starts. Left
-/// as it is on a machine without that core.
+/// Pins the calling thread, and the threads that it starts. Left as it is on a
+/// machine without that core.
 pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);

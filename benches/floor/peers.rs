@@ -40,6 +40,7 @@ pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<TcpStr
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            answer.extend_from_slice(&buffer[..count]);
         }
     }
     Ok(stream)
