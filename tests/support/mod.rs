@@ -94,6 +94,39 @@ impl Broker {
             .expect("opened");
     }
 
+    /// Opens many channels at once.
+    pub fn open_channels(&self, names: &[String]) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let handle = self.node().handle();
+        let opened = names.iter().map(|name| {
+            let name = ChannelName::parse(name).expect("a channel name");
+            handle.open_channel(path.clone(), name)
+        });
+        let opened = self
+            .runtime
+            .block_on(futures_util::future::join_all(opened));
+        assert!(opened.iter().all(Result::is_ok));
+    }
+
+    /// How many subscribers a channel of `/test` has, hidden ones included.
+    pub fn subscribers(&self, name: &str) -> u32 {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let name = ChannelName::parse(name).expect("a channel name");
+        let count = self
+            .runtime
+            .block_on(self.node().handle().subscribers(path, name));
+        count.expect("counted")
+    }
+
+    /// Gives `/test` another access token; [`Self::token`] keeps the old one.
+    pub fn replace_token(&self) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let replaced = self
+            .runtime
+            .block_on(self.node().handle().replace_token(path));
+        replaced.expect("replaced");
+    }
+
     pub fn close_channel(&self, name: &str) {
         let path = VhostPath::parse("/test").expect("a vhost path");
         let name = ChannelName::parse(name).expect("a channel name");
