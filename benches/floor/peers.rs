@@ -155,7 +155,7 @@ impl Peers {
 
     fn take_readable(&mut self) -> Vec<usize> {
         let readable = self.events.drain(..).filter_map(|event| match event {
-            Event::Readable(conn) => Some(conn.slot as usize),
+            Event::Readable(conn) | Event::HungUp(conn) => Some(conn.slot as usize),
             _ => None,
         });
         readable.collect()
