@@ -3,6 +3,7 @@
 //!
 //! The modules are floors; imports point down only (`docs/architecture.md`).
 
+pub mod cli;
 pub mod control;
 pub mod hub;
 pub mod limits;

@@ -23,7 +23,7 @@ pub(crate) fn run(listener: TcpListener, mut service: Service) -> io::Result<()>
                     }
                 }
                 // Messages are far smaller than the buffer: one read drains the socket.
-                Event::Readable(conn) => {
+                Event::Readable(conn) | Event::HungUp(conn) => {
                     if let Some(socket) = service.handle_readable(conn.slot as usize) {
                         driver.unwatch(conn, socket, false);
                     }

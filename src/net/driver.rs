@@ -16,6 +16,7 @@ use crate::model::ConnId;
 use crate::sys::EventFd;
 
 const READABLE: libc::c_int = (libc::POLLIN | libc::POLLRDHUP) as libc::c_int;
+const HUNG_UP: libc::c_int = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as libc::c_int;
 const WRITABLE: libc::c_int = libc::POLLOUT as libc::c_int;
 
 /// One ring and what it watches. Belongs to the thread that made it.
@@ -28,6 +29,8 @@ const WRITABLE: libc::c_int = libc::POLLOUT as libc::c_int;
 ///    than asked for, or `Empty`, `Ended` or `Failed`. **Readiness is an edge**: what is
 ///    left unread is not announced again until more arrives. Who stops early
 ///    (backpressure, a turn's bound) must remember to go on without an event.
+///    From [`Event::HungUp`] on only `Ended` or `Failed` is the end: it may share
+///    its edge with bytes before it, and then no other event tells of it.
 /// 3. Where [`Socket::send`] is short or says `Full`, [`watch_writable`](Self::watch_writable)
 ///    once, and go on at [`Event::Writable`].
 /// 4. [`unwatch`](Self::unwatch) takes the socket back and closes it. No event of
@@ -76,8 +79,10 @@ pub enum Event {
         /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` and the like.
         error: io::Error,
     },
-    /// Bytes, the end or an error wait at this connection.
+    /// Bytes wait at this connection.
     Readable(ConnId),
+    /// The end or an error waits at this connection, maybe behind bytes.
+    HungUp(ConnId),
     /// The connection takes bytes again, or has failed.
     Writable(ConnId),
     /// Another thread rang; its eventfd is cleared already.
@@ -212,7 +217,7 @@ impl Driver {
             Operation::Cancel => None,
             Operation::Wakeup => self.handle_wakeup(completion.more),
             Operation::Accept(key) => self.handle_accept(key, completion),
-            Operation::Read(conn) => self.handle_readable(conn, completion.more),
+            Operation::Read(conn) => self.handle_readable(conn, completion),
             Operation::Write(conn) => self.is_watched(conn).then_some(Event::Writable(conn)),
         }
     }
@@ -247,17 +252,22 @@ impl Driver {
         })
     }
 
-    /// Also an error means readable: the next `recv` shows what it is.
-    fn handle_readable(&mut self, conn: ConnId, more: bool) -> Option<Event> {
+    /// A poll that failed is taken for the end: the next `recv` shows what it is.
+    fn handle_readable(&mut self, conn: ConnId, completion: &Completion) -> Option<Event> {
         if !self.is_watched(conn) {
             return None;
         }
-        if !more {
+        if !completion.more {
             // A full completion queue ends a poll; it goes on where it was.
             let fd = self.watched[conn.slot as usize].fd;
             self.ring.poll_many(fd, READABLE, Operation::Read(conn));
         }
-        Some(Event::Readable(conn))
+        let hung_up = completion.result < 0 || completion.result & HUNG_UP != 0;
+        Some(if hung_up {
+            Event::HungUp(conn)
+        } else {
+            Event::Readable(conn)
+        })
     }
 
     fn arm_wakeups(&mut self) {

@@ -65,6 +65,10 @@ impl Rig {
         self.wait_for(|event| matches!(event, Event::Readable(of) if *of == conn).then_some(()));
     }
 
+    fn wait_hung_up(&mut self, conn: ConnId) {
+        self.wait_for(|event| matches!(event, Event::HungUp(of) if *of == conn).then_some(()));
+    }
+
     fn wait_writable(&mut self, conn: ConnId) {
         self.wait_for(|event| matches!(event, Event::Writable(of) if *of == conn).then_some(()));
     }
@@ -105,7 +109,9 @@ impl Rig {
         self.events
             .iter()
             .filter(|event| match event {
-                Event::Readable(conn) | Event::Writable(conn) => *conn == wanted,
+                Event::Readable(conn) | Event::HungUp(conn) | Event::Writable(conn) => {
+                    *conn == wanted
+                }
                 _ => false,
             })
             .count()
@@ -169,25 +175,39 @@ fn bytes_that_came_before_the_watch_are_announced() {
 }
 
 #[test]
-fn the_end_is_readable() {
+fn the_end_is_announced() {
     let mut rig = Rig::new();
     let (client, socket) = rig.accept_watched(conn(0, 0));
     client
         .shutdown(std::net::Shutdown::Write)
         .expect("shut down");
-    rig.wait_readable(conn(0, 0));
+    rig.wait_hung_up(conn(0, 0));
     assert!(matches!(socket.recv(&mut [0; 8]), Recv::Ended));
 }
 
 #[test]
-fn a_reset_is_readable_and_fails() {
+fn an_end_that_comes_with_bytes_is_announced() {
+    let mut rig = Rig::new();
+    let (mut client, socket) = rig.accept();
+    client.write_all(b"last").expect("written");
+    client
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shut down");
+    rig.driver.watch(conn(0, 0), &socket).expect("room");
+    rig.wait_hung_up(conn(0, 0));
+    assert_eq!(read_all(&socket), b"last");
+    assert!(matches!(socket.recv(&mut [0; 8]), Recv::Ended));
+}
+
+#[test]
+fn a_reset_is_announced_and_fails() {
     let mut rig = Rig::new();
     let (client, socket) = rig.accept_watched(conn(0, 0));
     socket2::SockRef::from(&client)
         .set_linger(Some(Duration::ZERO))
         .expect("set");
     drop(client);
-    rig.wait_readable(conn(0, 0));
+    rig.wait_hung_up(conn(0, 0));
     assert!(matches!(socket.recv(&mut [0; 8]), Recv::Failed(_)));
     assert!(matches!(socket.send(b"x"), Sent::Failed(_)));
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::control::{Cookie, Handle, NodeLock};
 use crate::limits::SHARDS_MAX;
 use crate::shard::{Seat, Shard};
-use crate::{mesh, net};
+use crate::{mesh, net, sys};
 use control::ControlThread;
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
@@ -66,6 +66,8 @@ impl Node {
         if shards == 0 || usize::from(shards) > SHARDS_MAX {
             return Err(StartError::Shards(shards));
         }
+        // A browser takes a descriptor; the usual soft limit is made for shells.
+        sys::raise_descriptor_limit().map_err(StartError::Thread)?;
         let lock = NodeLock::acquire(&storage_dir, &node_name)?;
         let cookie = Cookie::load_or_create(&storage_dir, &node_name)?;
         let failed = |what, addr| move |source| StartError::Bind { what, addr, source };

@@ -6,7 +6,7 @@ use super::connection::{Connection, Role};
 use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
-use crate::limits::LINGER_TIMEOUT;
+use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
 use crate::model::{ConnId, Status};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::Refusal;
@@ -94,6 +94,10 @@ impl Pump {
             // Without the last answer sent, a reset would overtake it.
             Role::Client(_) if !connection.outbox.is_empty() => self.close_backend(conn, b""),
             Role::Closing if !connection.outbox.is_empty() => {}
+            // Something that never became a packet ([BE-21, BE-24..26]).
+            Role::Fresh(_) if !connection.inbox.is_empty() => {
+                self.refuse_backend(conn, Status::BadRequest);
+            }
             _ => self.lose(conn),
         }
     }
@@ -121,7 +125,7 @@ impl Pump {
             Role::Worker(_) => self.handle_worker_time(conn),
             // Waits for the broker, not for its backend.
             Role::Client(client) if !client.is_settled() => {
-                let deadline = self.io.now_ms + crate::limits::PACKET_TIMEOUT.as_millis() as u64;
+                let deadline = self.io.now_ms + PACKET_TIMEOUT.as_millis() as u64;
                 self.io.set_deadline(conn, deadline);
             }
             Role::Client(_) if connection.inbox.is_empty() => self.close_backend(conn, b""),

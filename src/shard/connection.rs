@@ -35,6 +35,8 @@ pub(super) enum Role {
 pub(super) struct Flags {
     /// The socket may hold bytes that were not read.
     pub(super) readable: bool,
+    /// The end waits behind what was not read: no event announces it again.
+    pub(super) hung_up: bool,
     /// Stands in the list of connections to be read.
     pub(super) listed: bool,
     /// Stands in the list of outboxes to be flushed.

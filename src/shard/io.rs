@@ -6,7 +6,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::CONNECTIONS_PER_SHARD_MAX;
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
 use crate::mesh::ShardPort;
 use crate::model::{ConnId, ShardId, VhostId};
 use crate::net::{Driver, Flushed, Sent, Socket, Spare};
@@ -136,7 +136,15 @@ impl Io {
     /// Sends a whole packet in one call where nothing is queued before it; so
     /// a worker that can't take two packets from one read mostly never has to.
     pub(super) fn send_packet(&mut self, slot: u32, packet: &[u8]) {
-        self.deliver(slot, packet);
+        let queued = self
+            .connections
+            .get(slot as usize)
+            .is_some_and(|c| !c.outbox.is_empty());
+        if queued {
+            self.push(slot, packet);
+        } else {
+            self.deliver(slot, packet);
+        }
     }
 
     /// Sends what is queued.
@@ -232,20 +240,15 @@ impl Effects for Io {
     }
 
     fn trigger(&mut self, worker: ConnId, packet: &[u8]) -> bool {
-        let Some(connection) = self
-            .get(worker)
-            .filter(|connection| !connection.is_closing())
-        else {
+        let Some(connection) = self.get(worker).filter(|c| !c.is_closing()) else {
             return false;
         };
-        if connection.outbox.is_empty() {
+        let queued = connection.outbox.len();
+        let takes = queued == 0 || queued + packet.len() <= OUTBOX_BYTES_MAX;
+        if takes {
             self.send_packet(worker.slot, packet);
-            return true;
         }
-        connection.outbox.len() + packet.len() <= crate::limits::OUTBOX_BYTES_MAX && {
-            self.push(worker.slot, packet);
-            true
-        }
+        takes
     }
 
     fn worker_ready(&mut self, worker: ConnId) {

@@ -125,6 +125,13 @@ impl Pump {
                         self.io.list(conn.slot);
                     }
                 }
+                Event::HungUp(conn) => {
+                    if let Some(connection) = self.io.get(conn) {
+                        connection.flags.readable = true;
+                        connection.flags.hung_up = true;
+                        self.io.list(conn.slot);
+                    }
+                }
                 Event::Writable(conn) => {
                     if let Some(connection) = self.io.get(conn) {
                         connection.flags.blocked = false;
@@ -257,7 +264,7 @@ impl Pump {
         };
         match connection.socket.recv(&mut buffer) {
             Recv::Bytes(count) => {
-                connection.flags.readable = count == buffer.len();
+                connection.flags.readable = count == buffer.len() || connection.flags.hung_up;
                 let more = connection.flags.readable;
                 if connection.inbox.is_empty() {
                     let consumed = self.handle_bytes(conn, &mut buffer[..count]);

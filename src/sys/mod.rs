@@ -1,6 +1,8 @@
 //! Thin, safe wrappers over the few system calls that `std` lacks. With `net`
 //! the only room for `unsafe`.
 
+mod descriptors;
 mod eventfd;
 
+pub use descriptors::raise_descriptor_limit;
 pub use eventfd::EventFd;
