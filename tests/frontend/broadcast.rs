@@ -80,15 +80,12 @@ fn sid_and_channel_cannot_be_forged_br_06() {
         r#"{"\u0073id":"forged","n":1,"chann\u0065l":"x"}"#,
     ] {
         one.send_text(&format!(
-            r#"{{"broadcast":{{"channel":"room","event":"said","data":{forged}}}}}"#
+            r#"{{"broadcast":{{"channel":"room","event":"e","data":{forged}}}}}"#
         ));
         for browser in [&mut one, &mut two] {
             let text = browser.receive_raw().into_text().expect("text").to_string();
             let event: Value = serde_json::from_str(&text).expect("JSON");
-            assert_eq!(
-                event,
-                json!({"said": {"n": 1, "sid": sid, "channel": "room"}})
-            );
+            assert_eq!(event, json!({"e": {"n": 1, "sid": sid, "channel": "room"}}));
             // Once each: a client that takes the first of two would be fooled.
             assert_eq!(text.matches("id\":").count(), 1, "{text}");
             assert_eq!(text.matches("l\":").count(), 1, "{text}");

@@ -54,7 +54,7 @@ fn nobody_hears_of_a_hidden_member_pr_07_pr_08_pr_10() {
                 late.send(json!({"unsubscribe": {"channel": channel}}));
                 late.expect(json!({":unsubscribed": {"channel": channel}}));
                 seen.expect_nothing_before();
-                assert_eq!(broker.subscribers(channel), 1);
+                broker.expect_subscribers(channel, 1);
             }
         }
     }

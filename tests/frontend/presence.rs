@@ -256,7 +256,13 @@ fn one_uid_on_two_connections_is_two_members_pr_13() {
         let broker = Broker::with_channels(shards, &[channel]);
         let mut first = join(&broker, "joe", channel, &json!({"n": 1}), &[]);
         let one = record("joe", channel, &json!({"n": 1}));
-        let mut second = join(&broker, "joe", channel, &json!({"n": 2}), &[one.clone()]);
+        let mut second = join(
+            &broker,
+            "joe",
+            channel,
+            &json!({"n": 2}),
+            std::slice::from_ref(&one),
+        );
         let two = record("joe", channel, &json!({"n": 2}));
         first.expect(json!({":memberJoined": two}));
         unsubscribe(&mut first, channel, &json!({}));
