@@ -121,6 +121,29 @@ impl Broker {
         count.expect("counted")
     }
 
+    /// Waits for this number: who closes or is lost leaves without a receipt.
+    pub fn expect_subscribers(&self, name: &str, count: u32) {
+        let begun = std::time::Instant::now();
+        while self.subscribers(name) != count {
+            assert!(begun.elapsed() < PATIENCE, "never {count} subscribers");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until no shard knows a worker of `/test` any longer.
+    pub fn expect_no_workers(&self) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let handle = self.node().handle();
+        let begun = std::time::Instant::now();
+        let known = || self.runtime.block_on(handle.workers(path.clone()));
+        while !known().expect("listed").is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "a worker that stays");
+            std::thread::yield_now();
+        }
+        // Every shard has applied what was decided before.
+        self.runtime.block_on(handle.settle()).expect("settled");
+    }
+
     /// Gives `/test` another access token; [`Self::token`] keeps the old one.
     pub fn replace_token(&self) {
         let path = VhostPath::parse("/test").expect("a vhost path");
