@@ -76,6 +76,17 @@ impl Backend {
         }
     }
 
+    /// As [`Self::receive`], where the peer may also have refused the connection.
+    pub fn receive_or_reset(&mut self) -> Option<String> {
+        let mut text = String::new();
+        match self.stream.read_to_string(&mut text) {
+            Ok(0) => None,
+            Ok(_) => Some(text),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub fn expect(&mut self, packet: &str) {
         assert_eq!(self.receive().as_deref(), Some(packet));
     }
