@@ -162,6 +162,9 @@ impl Desk {
             }
             ToControl::Drained { shard } => {
                 self.drained.insert(shard);
+                if self.drained.len() == usize::from(self.port.shards()) {
+                    self.registry.stop();
+                }
                 self.answer_drained();
             }
         }

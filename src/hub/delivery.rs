@@ -75,6 +75,7 @@ impl Hub {
                 fx.control(ToControl::Subscribers { query, count });
             }
             Delivery::Drain => fx.drain(),
+            Delivery::Stop => fx.stop(),
         }
     }
 

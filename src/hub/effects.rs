@@ -34,6 +34,9 @@ pub trait Effects {
     /// The node stops: close every connection in order.
     fn drain(&mut self);
 
+    /// No shard has a connection left: the pump ends.
+    fn stop(&mut self);
+
     /// Sends a request to another shard.
     ///
     /// # Errors

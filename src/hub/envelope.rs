@@ -180,6 +180,8 @@ pub enum Delivery {
     },
     /// Stop accepting and close every connection in order.
     Drain,
+    /// Every shard has drained: nobody is owed anything more.
+    Stop,
 }
 
 /// What a single access token gives its bearer.
@@ -251,7 +253,8 @@ pub enum ToControl {
         /// How many, hidden ones included ([AD-20]).
         count: u32,
     },
-    /// After [`Delivery::Drain`]: this shard has no connection left.
+    /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
+    /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].
     Drained {
         /// The shard.
         shard: ShardId,

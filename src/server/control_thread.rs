@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::StartError;
 use crate::control::{self, Control, Cookie, Handle, MemoryStore};
+use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
 
 /// Control's thread with its runtime: the registry and the admin endpoint.
@@ -44,12 +45,16 @@ impl ControlThread {
                 let _ = admin_closed.await;
             }));
             // A node that was dropped instead of stopped drains as well.
-            let timeout = stopped.await.unwrap_or_default();
+            let timeout = stopped.await.unwrap_or(2 * LINGER_TIMEOUT);
             let _ = close_admin.send(());
-            let drained = tokio::time::timeout(timeout, own.drain()).await;
-            admin.abort();
-            registry.abort();
-            matches!(drained, Ok(Ok(())))
+            let drained = tokio::time::timeout(timeout, async {
+                own.drain().await.is_ok() && {
+                    admin.abort();
+                    // Ends when the shards have, and has given the store the rest.
+                    registry.await.is_ok()
+                }
+            });
+            drained.await.unwrap_or(false)
         };
         let thread = thread::Builder::new()
             .name("control".into())

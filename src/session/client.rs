@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use super::Request;
 use crate::hub::envelope::Outcome;
-use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use crate::limits::{KEPT_IDLE_TIMEOUT, PACKET_TIMEOUT, REQUESTS_IN_FLIGHT_MAX};
 use crate::model::VhostId;
 use crate::wire::packet::{self, Scanner};
 
@@ -19,6 +19,10 @@ pub struct Client {
     outstanding: VecDeque<(u32, Option<Reply>)>,
     /// The last request is a barrier and not answered.
     barred: bool,
+    /// Bytes of a packet have come that is not whole.
+    amid: bool,
+    /// Takes no further request.
+    leaving: bool,
 }
 
 /// What a client is answered.
@@ -40,6 +44,8 @@ impl Client {
             next: 0,
             outstanding: VecDeque::new(),
             barred: false,
+            amid: false,
+            leaving: false,
         }
     }
 
@@ -53,6 +59,31 @@ impl Client {
         self.kept = true;
     }
 
+    /// The connection is to end; what is owed is answered before.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether nothing is left to be done but to close the connection with `QT`.
+    pub fn has_left(&self) -> bool {
+        self.leaving && self.is_settled()
+    }
+
+    /// When a kept connection has been silent for too long, or amid a packet:
+    /// in milliseconds, to be asked whenever bytes were handled. `taken`: a
+    /// packet was among them; `amid`: the beginning of another is left. `None`
+    /// where the deadline set before goes on: bytes that trickle in don't move it.
+    pub fn handle_bytes(&mut self, taken: bool, amid: bool, now_ms: u64) -> Option<u64> {
+        let begun = taken || !self.amid;
+        self.amid = amid;
+        let timeout = match (amid, begun) {
+            (true, true) => PACKET_TIMEOUT,
+            (true, false) => return None,
+            (false, _) => KEPT_IDLE_TIMEOUT,
+        };
+        Some(now_ms + timeout.as_millis() as u64)
+    }
+
     /// Whether every request has been answered.
     pub fn is_settled(&self) -> bool {
         self.outstanding.is_empty()
@@ -62,7 +93,8 @@ impl Client {
     pub fn has_room(&self) -> bool {
         let limit = if self.kept { REQUESTS_IN_FLIGHT_MAX } else { 1 };
         // Without `KA` a connection serves one request ([BE-16]).
-        !self.barred && self.outstanding.len() < limit && (self.kept || self.next == 0)
+        let room = self.outstanding.len() < limit && (self.kept || self.next == 0);
+        room && !self.barred && !self.leaving
     }
 
     /// Takes the request, unless it has to wait for earlier answers.
@@ -195,6 +227,30 @@ mod tests {
         answers(&mut client);
         assert!(!client.has_room());
         assert_eq!(client.try_begin(&broadcast()), None);
+    }
+
+    #[test]
+    fn a_kept_connection_may_be_silent_for_a_minute_but_not_amid_a_packet_ka() {
+        let idle_ms = KEPT_IDLE_TIMEOUT.as_millis() as u64;
+        let packet_ms = PACKET_TIMEOUT.as_millis() as u64;
+        let mut client = kept();
+        assert_eq!(client.handle_bytes(true, false, 100), Some(100 + idle_ms));
+        assert_eq!(client.handle_bytes(false, true, 200), Some(200 + packet_ms));
+        assert_eq!(client.handle_bytes(false, true, 300), None);
+        assert_eq!(client.handle_bytes(true, true, 400), Some(400 + packet_ms));
+        assert_eq!(client.handle_bytes(true, false, 500), Some(500 + idle_ms));
+    }
+
+    #[test]
+    fn answers_what_is_owed_before_it_leaves() {
+        let mut client = kept();
+        let owed = client.try_begin(&broadcast()).expect("room");
+        client.leave();
+        assert_eq!(client.try_begin(&broadcast()), None);
+        assert!(!client.has_left());
+        client.settle(owed, done());
+        assert_eq!(answers(&mut client), "OK\n;");
+        assert!(client.has_left());
     }
 
     #[test]

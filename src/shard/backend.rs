@@ -2,7 +2,6 @@ use super::connection::Role;
 use super::pump::Pump;
 use crate::hub::envelope::{Ask, Outcome};
 use crate::hub::{Answer, Effects};
-use crate::limits::{KEPT_IDLE_TIMEOUT, PACKET_TIMEOUT};
 use crate::model::{ConnId, Status};
 use crate::session::{Client, First, Fresh, Reply, Request, Worker, WorkerStep};
 use crate::wire::packet::{self, Packet, Scanner};
@@ -63,10 +62,17 @@ impl Pump {
                     }
                     taken = true;
                     done += consumed;
+                    // At once: an answer that is known must hold nothing up.
+                    self.give_answers(conn, &mut client);
                 }
                 Err(_) => {
-                    self.refuse_backend(conn, Status::BadRequest);
-                    return bytes.len();
+                    if client.is_settled() {
+                        self.refuse_backend(conn, Status::BadRequest);
+                        return bytes.len();
+                    }
+                    // Comes again after the answers to what stood before it.
+                    self.set_waiting(conn);
+                    break;
                 }
             }
         }
@@ -79,8 +85,12 @@ impl Pump {
                 done = bytes.len();
             }
         }
-        self.set_client_deadline(conn, &client, taken, done < bytes.len());
-        self.give_answers(conn, &mut client);
+        if client.is_kept()
+            && let Some(deadline_ms) =
+                client.handle_bytes(taken, done < bytes.len(), self.io.now_ms)
+        {
+            self.io.set_deadline(conn, deadline_ms);
+        }
         self.set_role(conn, Role::Client(client));
         done
     }
@@ -134,36 +144,20 @@ impl Pump {
         true
     }
 
-    /// A kept connection is closed when it is silent, and sooner amid a packet.
-    fn set_client_deadline(&mut self, conn: ConnId, client: &Client, taken: bool, partial: bool) {
-        if !client.is_kept() {
-            return;
-        }
-        let Some(connection) = self.io.get(conn) else {
-            return;
-        };
-        let fresh = taken || connection.timer.deadline_ms == 0;
-        let was_partial = !connection.inbox.is_empty();
-        let timeout = match (partial, fresh || !was_partial) {
-            (true, true) => PACKET_TIMEOUT,
-            (true, false) => return,
-            (false, _) => KEPT_IDLE_TIMEOUT,
-        };
-        self.io
-            .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
-    }
-
-    /// Writes the answers whose turn it is, and closes after the only one.
+    /// Writes the answers whose turn it is, and closes after the last one.
     fn give_answers(&mut self, conn: ConnId, client: &mut Client) {
-        let mut out = Vec::new();
-        if client.take_answers(&mut out) == 0 {
-            return;
+        let mut answers = std::mem::take(&mut self.answers);
+        answers.clear();
+        let count = client.take_answers(&mut answers);
+        if count > 0 && client.is_kept() {
+            self.io.push(conn.slot, &answers);
+        } else if count > 0 {
+            self.close_backend(conn, &answers);
         }
-        if client.is_kept() {
-            self.io.push(conn.slot, &out);
-        } else {
-            self.close_backend(conn, &out);
+        if client.has_left() {
+            self.close_backend(conn, packet::QUIT);
         }
+        self.answers = answers;
     }
 
     /// The answer to a request that was under way.

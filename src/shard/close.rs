@@ -122,7 +122,11 @@ impl Pump {
         match &connection.role {
             Role::Handshake => self.refuse_upgrade(conn, &Refusal::Timeout),
             Role::Fresh(_) => self.refuse_backend(conn, Status::BadRequest),
-            Role::Worker(_) => self.handle_worker_time(conn),
+            Role::Worker(_) => {
+                // A shard that was held up must not take its own silence for the worker's.
+                self.receive(conn);
+                self.handle_worker_time(conn);
+            }
             // Waits for the broker, not for its backend.
             Role::Client(client) if !client.is_settled() => {
                 let deadline = self.io.now_ms + PACKET_TIMEOUT.as_millis() as u64;
@@ -147,7 +151,7 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        match &connection.role {
+        match &mut connection.role {
             Role::Frontend(_) => {
                 let (code, reason) = match why {
                     Doom::Slow => {
@@ -165,9 +169,9 @@ impl Pump {
                 self.hub.deregister_worker(conn, vhost, &mut self.io);
                 self.close_backend(conn, packet::QUIT);
             }
+            // The answers that are owed still come, and end it.
+            Role::Client(client) if !client.is_settled() => client.leave(),
             Role::Client(client) if client.is_kept() => self.close_backend(conn, packet::QUIT),
-            // The answer that is owed still comes, and ends it.
-            Role::Client(client) if !client.is_settled() => {}
             Role::Client(_) | Role::Fresh(_) => self.close_backend(conn, b""),
             Role::Closing => {}
         }

@@ -37,6 +37,7 @@ pub(super) enum Note {
     WorkerReady(ConnId),
     VhostDeleted(VhostId),
     Drain,
+    Stop,
 }
 
 /// Why a connection has to go.
@@ -269,6 +270,10 @@ impl Effects for Io {
 
     fn drain(&mut self) {
         self.notes.push(Note::Drain);
+    }
+
+    fn stop(&mut self) {
+        self.notes.push(Note::Stop);
     }
 
     fn try_request(&mut self, to: ShardId, request: Request) -> Result<(), Request> {

@@ -21,7 +21,21 @@ pub(super) struct Pump {
     /// All connections of the shard are read into this one.
     buffer: Box<[u8]>,
     events: Vec<Event>,
-    draining: bool,
+    /// Answers to backends are written here before they are queued.
+    pub(super) answers: Vec<u8>,
+    stage: Stage,
+}
+
+/// How far the shard is on its way to the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Its connections are being closed.
+    Draining,
+    /// It has none left; other shards may still need what it is the home of.
+    Drained,
+    /// No shard has any left.
+    Stopped,
 }
 
 impl Pump {
@@ -45,7 +59,8 @@ impl Pump {
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
-            draining: false,
+            answers: Vec::new(),
+            stage: Stage::Serving,
         })
     }
 
@@ -58,10 +73,14 @@ impl Pump {
             self.sleeper.awake();
             polled.map_err(|source| ShardError::Ring { shard, source })?;
             self.turn();
-            if self.draining && self.io.connections.is_empty() {
-                self.io.port.control(ToControl::Drained { shard });
-                self.io.port.flush();
-                return Ok(());
+            match self.stage {
+                Stage::Draining if self.io.connections.is_empty() => {
+                    self.stage = Stage::Drained;
+                    self.io.port.control(ToControl::Drained { shard });
+                    self.io.port.flush();
+                }
+                Stage::Stopped => return Ok(()),
+                _ => {}
             }
         }
     }
@@ -148,7 +167,7 @@ impl Pump {
     }
 
     fn accept(&mut self, listener: u8, socket: crate::net::Socket) {
-        if self.draining {
+        if self.stage != Stage::Serving {
             return;
         }
         // A connection that is lost already shows at its first read.
@@ -257,7 +276,7 @@ impl Pump {
         }
     }
 
-    fn receive(&mut self, conn: ConnId) {
+    pub(super) fn receive(&mut self, conn: ConnId) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let Some(connection) = self.io.get(conn) else {
             return;
@@ -357,10 +376,11 @@ impl Pump {
                     self.dismiss_all(|c| c.vhost() == Some(vhost), Doom::VhostDeleted);
                 }
                 Note::Drain => {
-                    self.draining = true;
+                    self.stage = Stage::Draining;
                     self.io.driver.stop_listening();
                     self.dismiss_all(|_| true, Doom::Drain);
                 }
+                Note::Stop => self.stage = Stage::Stopped,
             }
         }
     }

@@ -87,6 +87,8 @@ impl Effects for Port {
 
     fn drain(&mut self) {}
 
+    fn stop(&mut self) {}
+
     fn try_request(&mut self, to: ShardId, request: Request) -> Result<(), Request> {
         let ring = &mut self.requests[usize::from(to)];
         if ring.len() >= RING {

@@ -61,18 +61,37 @@ impl Backend {
     /// The bytes of the next packet; none at the end of the stream.
     pub fn receive(&mut self) -> Option<String> {
         let mut buffer = vec![0; 64 * 1024];
+        let mut searched = 0;
         loop {
-            let end = self.received.windows(END.len()).position(|at| at == END);
-            if let Some(at) = end {
-                let packet = self.received.drain(..at + END.len()).collect();
-                return Some(String::from_utf8(packet).expect("text"));
+            let rest = &self.received[searched..];
+            if let Some(at) = memchr::memmem::find(rest, END) {
+                let packet = self.received.drain(..searched + at + END.len());
+                return Some(String::from_utf8(packet.collect()).expect("text"));
             }
+            searched = self.received.len().saturating_sub(END.len());
             match self.stream.read(&mut buffer) {
                 Ok(0) if self.received.is_empty() => return None,
-                Ok(0) => panic!("cut off after {:?}", self.received),
+                Ok(0) => panic!("cut off after {}", self.begun()),
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                Err(error) => panic!("{error} after {:?}", self.received),
+                Err(error) => panic!("{error} after {}", self.begun()),
             }
+        }
+    }
+
+    /// The packet that is not whole, or its beginning.
+    fn begun(&self) -> String {
+        let shown = &self.received[..self.received.len().min(200)];
+        String::from_utf8_lossy(shown).into_owned()
+    }
+
+    /// As [`Self::receive`], where the peer may also have refused the connection.
+    pub fn receive_or_reset(&mut self) -> Option<String> {
+        let mut text = String::new();
+        match self.stream.read_to_string(&mut text) {
+            Ok(0) => None,
+            Ok(_) => Some(text),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
         }
     }
 

@@ -256,6 +256,11 @@ impl Registry {
         self.pipeline.drain();
     }
 
+    /// Tells every shard that all have drained.
+    pub(super) fn stop(&mut self) {
+        self.pipeline.stop();
+    }
+
     /// All vhosts, by path.
     pub(super) fn vhosts(&self) -> Vec<VhostInfo> {
         let known = |id| self.vhosts.get(id).map(info);

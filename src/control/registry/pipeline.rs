@@ -347,6 +347,12 @@ impl Pipeline {
         }
     }
 
+    pub(super) fn stop(&mut self) {
+        for outbox in &mut self.outboxes {
+            outbox.push_back(Delivery::Stop);
+        }
+    }
+
     fn deliver(&mut self, shard: ShardId, delivery: Delivery) {
         if let Some(outbox) = self.outboxes.get_mut(usize::from(shard)) {
             outbox.push_back(delivery);
