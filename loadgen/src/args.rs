@@ -1,0 +1,309 @@
+//! The command line.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, value_parser};
+use thiserror::Error;
+use webrocket::limits::SHARDS_MAX;
+use webrocket::model::VhostPath;
+
+use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
+use crate::payload::DATA_BYTES_MIN;
+use crate::plan::Plan;
+
+const AFTER_HELP: &str = "\
+Broadcasts are sent on a fixed schedule, whatever the broker does. Latency is
+measured from when a broadcast was due (corrected) and from when it was sent
+(raw). Only broadcasts due while measuring count.
+
+Durations: 500ms, 10s, 1m 30s.
+
+Exit status: 0 all clients connected and every delivery came once and in order;
+1 something was lost, duplicated, reordered or disconnected, or the run was
+interrupted; 2 wrong arguments, or the machine can't give what is asked; 3 no
+client could connect.
+
+Examples:
+  loadgen --self-host --clients 1000
+  loadgen --url ws://127.0.0.1:8080/demo --backend wr://TOKEN@127.0.0.1:8081/demo
+  loadgen --self-host --clients 10000 --idle";
+
+/// Puts load on a WebRocket broker and measures what becomes of it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, override_usage = "loadgen [OPTIONS]")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What this process is, where it is not the load generator.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// The broker of a load generator, which is its parent.
+    #[command(hide = true)]
+    SelfHostedBroker {
+        /// Its shards.
+        shards: u16,
+        /// Channels to open.
+        channels: u32,
+    },
+}
+
+/// What a user may choose.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Broker and vhost to connect to
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/vhost")]
+    pub(crate) url: Target,
+
+    /// Open the channels through this backend URL: wr://TOKEN@host:port/vhost
+    #[arg(long, value_name = "URL", conflicts_with = "self_host")]
+    pub(crate) backend: Option<kosmonaut::Url>,
+
+    /// Start a broker in a process of its own and measure that too
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) self_host: bool,
+
+    /// Shards of the self-hosted broker
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "self_host")]
+    #[arg(value_parser = value_parser!(u16).range(1..=SHARDS_MAX as i64))]
+    pub(crate) shards: u16,
+
+    /// Clients, spread evenly over the channels
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    pub(crate) clients: u32,
+
+    /// Channels, named load-0 and so on; they must exist, but with --backend or --self-host
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    pub(crate) channels: u32,
+
+    /// Broadcasts a second, of all publishers
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) rate: Rate,
+
+    /// Clients of each channel that broadcast, in turn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    pub(crate) publishers: u32,
+
+    /// Bytes of the data of each broadcast
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    #[arg(value_parser = value_parser!(u32).range(DATA_BYTES_MIN as i64..=DATA_BYTES_MAX as i64))]
+    pub(crate) size: u32,
+
+    /// Connections a second
+    #[arg(long, value_name = "N", default_value = "2000")]
+    pub(crate) connect_rate: Rate,
+
+    /// Broadcast for this long before measuring
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) warmup: Phase,
+
+    /// Measure for this long
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(crate) duration: Phase,
+
+    /// Wait for late deliveries for this long
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) drain: Phase,
+
+    /// Threads that the clients are spread over
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
+    pub(crate) threads: u16,
+
+    /// Broadcast nothing; stay connected
+    #[arg(long)]
+    pub(crate) idle: bool,
+
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options that don't go together.
+#[derive(Debug, PartialEq, Error)]
+pub(crate) enum Mismatch {
+    /// A channel without enough clients.
+    #[error(
+        "{channels} channels with {publishers} publishers each need {needed} clients: give \
+         --clients {needed} or more"
+    )]
+    TooFewClients {
+        /// Asked for.
+        channels: u32,
+        /// Asked for, of each channel.
+        publishers: u32,
+        /// Their product.
+        needed: u64,
+    },
+    /// A thread without a client.
+    #[error("{threads} threads and only {clients} clients: give --threads {clients} or fewer")]
+    TooFewForThreads {
+        /// Asked for.
+        threads: u16,
+        /// Asked for.
+        clients: u32,
+    },
+    /// A sequence has 32 bits.
+    #[error("more than 4 billion broadcasts of one publisher: lower --rate or --duration")]
+    TooMany,
+}
+
+impl Options {
+    /// The run that they ask for.
+    ///
+    /// # Errors
+    /// Which options don't go together.
+    pub(crate) fn plan(&self) -> Result<Plan, Mismatch> {
+        let publishers_per_channel = if self.idle { 0 } else { self.publishers };
+        let needed = u64::from(self.channels) * u64::from(publishers_per_channel.max(1));
+        if needed > self.clients.into() {
+            return Err(Mismatch::TooFewClients {
+                channels: self.channels,
+                publishers: publishers_per_channel,
+                needed,
+            });
+        }
+        if u32::from(self.threads) > self.clients {
+            return Err(Mismatch::TooFewForThreads {
+                threads: self.threads,
+                clients: self.clients,
+            });
+        }
+        let sending = self.warmup.0 + self.duration.0;
+        if sending.as_secs_f64() * self.rate.0 / needed as f64 > f64::from(u32::MAX - 1) {
+            return Err(Mismatch::TooMany);
+        }
+        Ok(Plan {
+            clients: self.clients,
+            channels: self.channels,
+            publishers_per_channel,
+            threads: self.threads,
+            rate: self.rate.0,
+            data_bytes: self.size as usize,
+            connect_rate: self.connect_rate.0,
+            warmup: self.warmup.0,
+            duration: self.duration.0,
+            drain: self.drain.0,
+        })
+    }
+}
+
+/// `ws://host:port/vhost`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// As in the URL, IPv6 in brackets.
+    pub(crate) host: String,
+    /// 80 where the URL has none.
+    pub(crate) port: u16,
+    /// The vhost.
+    pub(crate) path: VhostPath,
+}
+
+/// What is wrong with a URL, and how it should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum TargetError {
+    /// TLS.
+    #[error("wss:// is not supported: give a ws:// URL of the broker itself")]
+    Tls,
+    /// Something else.
+    #[error("it should begin with ws://, as in ws://127.0.0.1:8080/vhost")]
+    Scheme,
+    /// No host.
+    #[error("it has no host, as in ws://127.0.0.1:8080/vhost")]
+    Host,
+    /// Not a port.
+    #[error("the port should be a number from 1 to 65535")]
+    Port,
+    /// No vhost.
+    #[error("it should end with a vhost: /name, or /name/name, of letters, digits, _ and -")]
+    Vhost,
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(url: &str) -> Result<Self, TargetError> {
+        if url.starts_with("wss://") {
+            return Err(TargetError::Tls);
+        }
+        let rest = url.strip_prefix("ws://").ok_or(TargetError::Scheme)?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        // A colon within brackets belongs to an IPv6 address.
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let port = port.map_or(Ok(80), |port| port.parse().map_err(|_| TargetError::Port))?;
+        if port == 0 {
+            return Err(TargetError::Port);
+        }
+        if host.is_empty() {
+            return Err(TargetError::Host);
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            path: VhostPath::parse(path).ok_or(TargetError::Vhost)?,
+        })
+    }
+}
+
+/// Events a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate(f64);
+
+/// A rate that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("it should be a number from 0.001 to 100000000, a second")]
+pub(crate) struct RateError;
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let rate: f64 = text.parse().map_err(|_| RateError)?;
+        if (0.001..=1e8).contains(&rate) {
+            Ok(Self(rate))
+        } else {
+            Err(RateError)
+        }
+    }
+}
+
+/// How long a phase lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phase(Duration);
+
+/// A duration that is none.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub(crate) enum PhaseError {
+    /// Not readable.
+    #[error("{0}")]
+    Form(#[from] humantime::DurationError),
+    /// Past [`PHASE_MAX`].
+    #[error("a day is the longest")]
+    TooLong,
+}
+
+impl FromStr for Phase {
+    type Err = PhaseError;
+
+    fn from_str(text: &str) -> Result<Self, PhaseError> {
+        let duration = humantime::parse_duration(text)?;
+        if duration > PHASE_MAX {
+            return Err(PhaseError::TooLong);
+        }
+        Ok(Self(duration))
+    }
+}
+
+#[cfg(test)]
+mod tests;

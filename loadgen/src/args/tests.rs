@@ -1,0 +1,164 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn plan(line: &str) -> Result<Plan, Mismatch> {
+    parse(line).expect("valid options").options.plan()
+}
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(["loadgen"].into_iter().chain(line.split_ascii_whitespace()))
+}
+
+fn complaint(line: &str) -> String {
+    parse(line).expect_err("wrong options").to_string()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn defaults() {
+    let cli = parse("").expect("no option is required");
+    assert_eq!(
+        cli.options.url,
+        "ws://127.0.0.1:8080/vhost".parse().expect("a URL")
+    );
+    let plan = cli.options.plan().expect("the defaults go together");
+    assert_eq!(
+        (plan.clients, plan.channels, plan.publishers()),
+        (1000, 1, 1)
+    );
+    assert_eq!((plan.rate, plan.data_bytes, plan.threads), (100.0, 100, 1));
+    assert_eq!(plan.duration, Duration::from_secs(10));
+}
+
+#[test]
+fn every_number_at_its_bounds_and_past_them() {
+    for (option, least, most) in [
+        ("clients", 1, u64::from(CLIENTS_MAX)),
+        ("channels", 1, u64::from(CLIENTS_MAX)),
+        ("publishers", 1, u64::from(CLIENTS_MAX)),
+        ("size", DATA_BYTES_MIN as u64, DATA_BYTES_MAX as u64),
+        ("threads", 1, u64::from(THREADS_MAX)),
+        ("self-host --shards", 1, SHARDS_MAX as u64),
+    ] {
+        for good in [least, most] {
+            assert!(
+                parse(&format!("--{option} {good}")).is_ok(),
+                "{option} {good}"
+            );
+        }
+        for bad in [least - 1, most + 1] {
+            assert!(
+                parse(&format!("--{option} {bad}")).is_err(),
+                "{option} {bad}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rates() {
+    assert_eq!("0.5".parse(), Ok(Rate(0.5)));
+    for good in ["0.001", "100000000"] {
+        assert!(good.parse::<Rate>().is_ok(), "{good}");
+    }
+    for bad in ["0", "-1", "0.0009", "100000001", "NaN", "inf", "many"] {
+        assert_eq!(bad.parse::<Rate>(), Err(RateError), "{bad}");
+    }
+}
+
+#[test]
+fn durations() {
+    assert_eq!("500ms".parse(), Ok(Phase(Duration::from_millis(500))));
+    assert_eq!("1m 30s".parse(), Ok(Phase(Duration::from_secs(90))));
+    assert_eq!("0s".parse(), Ok(Phase(Duration::ZERO)));
+    assert_eq!("24h".parse(), Ok(Phase(PHASE_MAX)));
+    assert_eq!("24h 1ns".parse::<Phase>(), Err(PhaseError::TooLong));
+    assert!(complaint("--duration 10").contains("time unit needed"));
+    assert!(complaint("--drain soon").contains("--drain"));
+}
+
+#[test]
+fn targets() {
+    let target = |url: &str| url.parse::<Target>();
+    let good = target("ws://[::1]:8080/shop/orders").expect("a URL");
+    assert_eq!((good.host.as_str(), good.port), ("[::1]", 8080));
+    assert_eq!(good.path.as_str(), "/shop/orders");
+    let bare = target("ws://broker/a").expect("a URL");
+    assert_eq!((bare.host.as_str(), bare.port), ("broker", 80));
+    assert_eq!(target("ws://[::1]/a").expect("a URL").port, 80);
+    for (url, error) in [
+        ("wss://broker/a", TargetError::Tls),
+        ("http://broker/a", TargetError::Scheme),
+        ("broker:8080", TargetError::Scheme),
+        ("ws:///a", TargetError::Host),
+        ("ws://:8080/a", TargetError::Host),
+        ("ws://broker:0/a", TargetError::Port),
+        ("ws://broker:65536/a", TargetError::Port),
+        ("ws://broker:/a", TargetError::Port),
+        ("ws://broker:8080", TargetError::Vhost),
+        ("ws://broker:8080/", TargetError::Vhost),
+        ("ws://broker:8080/a?b", TargetError::Vhost),
+    ] {
+        assert_eq!(target(url), Err(error), "{url}");
+    }
+}
+
+#[test]
+fn publishers_need_clients() {
+    assert!(plan("--clients 6 --channels 3 --publishers 2").is_ok());
+    assert_eq!(
+        plan("--clients 5 --channels 3 --publishers 2").expect_err("too few"),
+        Mismatch::TooFewClients {
+            channels: 3,
+            publishers: 2,
+            needed: 6
+        }
+    );
+    let idle = plan("--clients 3 --channels 3 --publishers 2 --idle").expect("nobody publishes");
+    assert_eq!(idle.publishers(), 0);
+    assert!(plan("--clients 2 --channels 3 --idle").is_err());
+}
+
+#[test]
+fn threads_need_clients() {
+    assert!(plan("--clients 4 --threads 4").is_ok());
+    assert!(plan("--clients 3 --threads 4").is_err());
+}
+
+#[test]
+fn sequences_at_the_bound_and_past_it() {
+    let rate = |seconds: u64| format!("--rate 100000 --warmup 0s --duration {seconds}s");
+    assert!(plan(&rate(42_949)).is_ok());
+    assert_eq!(
+        plan(&rate(42_950)).expect_err("too many"),
+        Mismatch::TooMany
+    );
+    assert!(plan(&format!("{} --publishers 2", rate(42_950))).is_ok());
+}
+
+#[test]
+fn options_that_exclude_each_other() {
+    assert!(parse("--self-host --shards 2").is_ok());
+    assert!(parse("--shards 2").is_err());
+    assert!(parse("--self-host --url ws://broker/a").is_err());
+    let token = "0123456789".repeat(4);
+    assert!(parse(&format!("--backend wr://{token}@broker/a")).is_ok());
+    assert!(parse(&format!("--self-host --backend wr://{token}@broker/a")).is_err());
+    assert!(complaint("--backend broker").contains("wr://TOKEN@host:port/vhost"));
+}
+
+#[test]
+fn a_parent_can_start_its_broker() {
+    let cli = parse("self-hosted-broker 2 3").expect("a role");
+    let Some(Role::SelfHostedBroker { shards, channels }) = cli.role else {
+        panic!("no role");
+    };
+    assert_eq!((shards, channels), (2, 3));
+    let help = Cli::command().render_long_help().to_string();
+    assert!(!help.contains("self-hosted-broker"));
+}

@@ -1,0 +1,270 @@
+//! The protocol of one frontend, without socket and clock: bytes in; what was
+//! seen, and bytes to answer with, out.
+
+use thiserror::Error;
+use webrocket::wire::frame::{Opcode, parse_server_header, write_client_frame};
+
+use crate::limits::{FRAME_BYTES_MAX, RESPONSE_BYTES_MAX, RESPONSE_HEADERS_MAX};
+use crate::payload::{Message, Stamp, write_subscribe};
+
+/// A mask keeps scripts in browsers from forging requests to proxies (RFC 6455
+/// section 10.3). Nothing here needs that, so one serves all frames.
+const MASK: [u8; 4] = [0x6c, 0x6f, 0x61, 0x64];
+
+/// The nonce and its answer from RFC 6455 section 1.3: one that every client
+/// sends spares each of them a digest.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The state of one connection. Owns no allocation but for an incomplete frame.
+///
+/// Once its socket is connected: [`Client::start`], then [`Client::handle_bytes`]
+/// until it fails or [`Seen::Closed`].
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    stage: Stage,
+    has_joined: bool,
+    tail: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// The answer to the upgrade is awaited.
+    #[default]
+    Upgrading,
+    /// `:connected` is awaited.
+    Greeting,
+    /// `:subscribed` is awaited.
+    Subscribing,
+    Subscribed,
+    /// A close frame has come.
+    Closed,
+}
+
+/// What happened on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The client is subscribed.
+    Subscribed,
+    /// A broadcast of a load generator.
+    Load(Stamp),
+    /// One that can't be read.
+    Damaged,
+    /// An `:error` with its code.
+    Error(u16),
+    /// A close frame with its code; 1005 where it has none.
+    Closed(u16),
+}
+
+/// Why a client has no connection. The run goes on without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub(crate) enum Fault {
+    /// The system refused a call.
+    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
+    System(i32),
+    /// No subscription in time.
+    #[error("not subscribed in time")]
+    TimedOut,
+    /// The broker ended the stream without a close frame.
+    #[error("ended by the broker without a close frame")]
+    Ended,
+    /// The broker closed the connection.
+    #[error("closed by the broker with code {0}")]
+    Closed(u16),
+    /// The upgrade was refused.
+    #[error("upgrade refused with HTTP status {0}")]
+    Status(u16),
+    /// The answer is that of no WebSocket server.
+    #[error("the answer is no WebSocket upgrade")]
+    NotWebSocket,
+    /// The subscription was refused.
+    #[error("subscription refused with :error {0}")]
+    Refused(u16),
+    /// The broker broke RFC 6455.
+    #[error("broken WebSocket protocol: {0}")]
+    Protocol(&'static str),
+    /// The broker takes nothing for so long that the outbox is full.
+    #[error("the broker no longer reads")]
+    Stuck,
+}
+
+/// Where clients go: what all of them ask for.
+#[derive(Debug)]
+pub(crate) struct Door {
+    request: String,
+}
+
+impl Door {
+    /// `host` as in a URL, with its port; `path` with its slash.
+    pub(crate) fn new(host: &str, path: &str) -> Self {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        Self { request }
+    }
+}
+
+/// Appends a text message as a client sends it.
+pub(crate) fn write_message(out: &mut Vec<u8>, text: &[u8]) {
+    write_client_frame(out, Opcode::Text, MASK, text);
+}
+
+impl Client {
+    /// Appends the request for the upgrade.
+    pub(crate) fn start(&mut self, door: &Door, out: &mut Vec<u8>) {
+        out.extend_from_slice(door.request.as_bytes());
+    }
+
+    /// Whether it has ever been subscribed.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+
+    /// Takes in what the broker sent. Appends answers to `out` and tells `see`
+    /// what happened, in order.
+    ///
+    /// # Errors
+    /// Nothing more can come of this connection.
+    pub(crate) fn handle_bytes(
+        &mut self,
+        bytes: &[u8],
+        channel: &str,
+        out: &mut Vec<u8>,
+        see: &mut impl FnMut(Seen),
+    ) -> Result<(), Fault> {
+        if self.tail.is_empty() {
+            let consumed = self.handle_whole(bytes, channel, out, see)?;
+            self.tail.extend_from_slice(&bytes[consumed..]);
+            return Ok(());
+        }
+        let mut all = std::mem::take(&mut self.tail);
+        all.extend_from_slice(bytes);
+        let consumed = self.handle_whole(&all, channel, out, see)?;
+        // An idle client owns no allocation.
+        if consumed < all.len() {
+            all.drain(..consumed);
+            self.tail = all;
+        }
+        Ok(())
+    }
+
+    /// Appends a close frame, unless one has been sent.
+    pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
+        if self.stage != Stage::Closed {
+            write_client_frame(out, Opcode::Close, MASK, &1000_u16.to_be_bytes());
+        }
+    }
+
+    /// Gives the bytes consumed.
+    fn handle_whole(
+        &mut self,
+        bytes: &[u8],
+        channel: &str,
+        out: &mut Vec<u8>,
+        see: &mut impl FnMut(Seen),
+    ) -> Result<usize, Fault> {
+        let mut at = 0;
+        if self.stage == Stage::Upgrading {
+            let Some(head_bytes) = read_upgrade(bytes)? else {
+                return Ok(0);
+            };
+            self.stage = Stage::Greeting;
+            at = head_bytes;
+        }
+        while self.stage != Stage::Closed {
+            let header = parse_server_header(&bytes[at..])
+                .map_err(|violation| Fault::Protocol(violation.reason))?;
+            let Some(header) = header else {
+                return Ok(at);
+            };
+            if header.payload_bytes > FRAME_BYTES_MAX {
+                return Err(Fault::Protocol("frame too large"));
+            }
+            let start = at + header.header_bytes;
+            let Some(payload) = bytes.get(start..start + header.payload_bytes) else {
+                return Ok(at);
+            };
+            at = start + header.payload_bytes;
+            match header.opcode {
+                // A broker sends each event in one text frame (spec 3.2).
+                Opcode::Text if header.fin => self.handle_text(payload, channel, out, see)?,
+                Opcode::Text | Opcode::Continuation => {
+                    return Err(Fault::Protocol("fragmented message"));
+                }
+                Opcode::Binary => return Err(Fault::Protocol("binary message")),
+                Opcode::Ping => write_client_frame(out, Opcode::Pong, MASK, payload),
+                Opcode::Pong => {}
+                Opcode::Close => self.handle_close(payload, out, see),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn handle_text(
+        &mut self,
+        text: &[u8],
+        channel: &str,
+        out: &mut Vec<u8>,
+        see: &mut impl FnMut(Seen),
+    ) -> Result<(), Fault> {
+        match (self.stage, Message::read(text)) {
+            (Stage::Greeting, Message::Connected) => {
+                self.stage = Stage::Subscribing;
+                let mut request = Vec::with_capacity(64);
+                write_subscribe(&mut request, channel);
+                write_message(out, &request);
+            }
+            (Stage::Greeting, _) => return Err(Fault::Protocol("no :connected at first")),
+            (Stage::Subscribing, Message::Subscribed) => {
+                self.stage = Stage::Subscribed;
+                self.has_joined = true;
+                see(Seen::Subscribed);
+            }
+            (Stage::Subscribing, Message::Error(code)) => {
+                see(Seen::Error(code));
+                return Err(Fault::Refused(code));
+            }
+            (_, Message::Load(stamp)) => see(Seen::Load(stamp)),
+            (_, Message::Damaged) => see(Seen::Damaged),
+            (_, Message::Error(code)) => see(Seen::Error(code)),
+            (_, Message::Connected | Message::Subscribed | Message::Other) => {}
+        }
+        Ok(())
+    }
+
+    fn handle_close(&mut self, payload: &[u8], out: &mut Vec<u8>, see: &mut impl FnMut(Seen)) {
+        let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+        let answer = payload.get(..2).unwrap_or_default();
+        write_client_frame(out, Opcode::Close, MASK, answer);
+        self.stage = Stage::Closed;
+        see(Seen::Closed(code.unwrap_or(1005)));
+    }
+}
+
+/// The bytes of the answer's head, where it is all there.
+fn read_upgrade(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    let mut headers = [httparse::EMPTY_HEADER; RESPONSE_HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let head_bytes = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+        Ok(httparse::Status::Partial) if bytes.len() < RESPONSE_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::NotWebSocket),
+    };
+    match response.code {
+        Some(101) => {}
+        Some(status) => return Err(Fault::Status(status)),
+        None => return Err(Fault::NotWebSocket),
+    }
+    let accepted = response.headers.iter().any(|header| {
+        header.name.eq_ignore_ascii_case("Sec-WebSocket-Accept") && header.value == ACCEPT
+    });
+    if accepted {
+        Ok(Some(head_bytes))
+    } else {
+        Err(Fault::NotWebSocket)
+    }
+}
+
+#[cfg(test)]
+mod tests;

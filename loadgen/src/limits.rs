@@ -1,0 +1,81 @@
+//! Every bound of the load generator, with the reason for its number.
+
+use std::time::Duration;
+
+/// Clients per thread that may be connecting or shaking hands at one time:
+/// a quarter of the backlog that a broker's listener has. Past it the ramp waits.
+pub(crate) const HANDSHAKES_MAX: usize = 1024;
+
+/// Time from the start of a connection to its subscription. Past it the client
+/// has failed. The broker itself gives a handshake as long.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Clients that may fail before the first succeeds. Past it the ramp is given
+/// up: nobody waits for 10,000 refusals to learn that the broker is down.
+pub(crate) const FAILURES_FIRST_MAX: usize = 16;
+
+/// Broadcasts sent in one turn, so that one that catches up still reads.
+pub(crate) const SENDS_PER_TURN_MAX: usize = 256;
+
+/// Full receive buffers taken from one client in one turn; the rest waits for the next.
+pub(crate) const READS_PER_CLIENT_MAX: usize = 4;
+
+/// Bytes of the receive buffer that all clients of a thread share.
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Longest sleep of a thread: how soon it notices a new phase or an interrupt.
+pub(crate) const SLEEP_MAX: Duration = Duration::from_millis(20);
+
+/// Time between the ramp's end and the first broadcast: every thread has seen
+/// the timeline, and memory has settled where it is measured.
+pub(crate) const SETTLE_TIME: Duration = Duration::from_millis(300);
+
+/// Time that the broker has to answer the close frames at the end of a run.
+/// Past it the connections are reset, which leaves no port behind in `TIME_WAIT`.
+pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time that a self-hosted broker has to stop. Past it the process is killed.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of an HTTP answer's head. Past it the answer is taken for no upgrade.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of an HTTP answer. Past it the answer is taken for no upgrade.
+pub(crate) const RESPONSE_HEADERS_MAX: usize = 64;
+
+/// Bytes of one frame from the broker: a message at its own bound and the
+/// members that the broker adds. Past it the connection is given up.
+pub(crate) const FRAME_BYTES_MAX: usize = 2 * webrocket::limits::MESSAGE_BYTES_MAX;
+
+/// Bytes of a broadcast's data; the event around it takes less than 4 KiB of
+/// the broker's largest message.
+pub(crate) const DATA_BYTES_MAX: usize = webrocket::limits::MESSAGE_BYTES_MAX - 4096;
+
+/// Gaps in sequences that one thread remembers, to tell late from lost: 32 MiB.
+/// Past it new gaps are not seen and the report says that it is not exact.
+pub(crate) const GAPS_MAX: usize = 1 << 22;
+
+/// Longest latency that a histogram tells apart; longer ones count as this.
+pub(crate) const LATENCY_MAX: Duration = Duration::from_secs(60);
+
+/// Clients, channels and publishers: a client's number has 24 bits in the driver.
+pub(crate) const CLIENTS_MAX: u32 = 1 << 24;
+
+/// Threads of clients.
+pub(crate) const THREADS_MAX: u16 = 256;
+
+/// Any one phase of a run: histograms and sequences are made for a day.
+pub(crate) const PHASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Clients per source address on loopback: Linux gives 28,232 local ports per
+/// pair of addresses unless told otherwise.
+pub(crate) const CLIENTS_PER_SOURCE: u32 = 25_000;
+
+/// Descriptors beside those of the clients: standard streams, rings, files of `/proc`.
+pub(crate) const DESCRIPTORS_SPARE: u64 = 64;
+
+/// Lateness of sends (p99) past which latencies are the generator's, not the broker's.
+pub(crate) const LATENESS_P99_MAX: Duration = Duration::from_millis(5);
+
+/// Share of a core past which a thread may be what limits the run.
+pub(crate) const THREAD_CPU_PERCENT_MAX: f64 = 90.0;

@@ -1,0 +1,119 @@
+//! What a run does, checked, and how its clients are numbered.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::limits::CLIENTS_PER_SOURCE;
+
+/// A run. Clients are numbered from 0; client `n` is subscribed to channel
+/// `n % channels`, belongs to thread `n % threads` and is a publisher while
+/// `n < publishers`, so that publishers and channels are spread evenly.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) clients: u32,
+    pub(crate) channels: u32,
+    /// Of each channel; none in an idle run.
+    pub(crate) publishers_per_channel: u32,
+    pub(crate) threads: u16,
+    /// Broadcasts a second, of all publishers.
+    pub(crate) rate: f64,
+    /// Bytes of the data of a broadcast.
+    pub(crate) data_bytes: usize,
+    /// Connections a second, of all threads.
+    pub(crate) connect_rate: f64,
+    pub(crate) warmup: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) drain: Duration,
+}
+
+impl Plan {
+    /// All publishers of the run.
+    pub(crate) fn publishers(&self) -> u32 {
+        self.publishers_per_channel * self.channels
+    }
+
+    /// The numbers of a thread's clients.
+    pub(crate) fn clients_of(&self, thread: u16) -> impl Iterator<Item = u32> + use<> {
+        (u32::from(thread)..self.clients).step_by(self.threads.into())
+    }
+
+    /// The numbers of a thread's publishers.
+    pub(crate) fn publishers_of(&self, thread: u16) -> Vec<u32> {
+        (u32::from(thread)..self.publishers())
+            .step_by(self.threads.into())
+            .collect()
+    }
+}
+
+/// The name of a channel of the run.
+pub(crate) fn channel_name(channel: u32) -> String {
+    format!("load-{channel}")
+}
+
+/// The local address of a client: where loopback has too few ports for all,
+/// each 25,000 take another address of 127.0.0.0/8.
+pub(crate) fn source(client: u32, clients: u32, to: SocketAddr) -> Option<IpAddr> {
+    if clients <= CLIENTS_PER_SOURCE || !has_many_sources(to) {
+        return None;
+    }
+    let source = u32::from(Ipv4Addr::new(127, 1, 0, 1)) + client / CLIENTS_PER_SOURCE;
+    Some(Ipv4Addr::from(source).into())
+}
+
+/// Whether this machine has more than one address towards `to`.
+pub(crate) fn has_many_sources(to: SocketAddr) -> bool {
+    matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(clients: u32, threads: u16) -> Plan {
+        Plan {
+            clients,
+            channels: 3,
+            publishers_per_channel: 2,
+            threads,
+            rate: 1.0,
+            data_bytes: 64,
+            connect_rate: 1.0,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            drain: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn every_client_and_publisher_has_one_thread() {
+        for threads in 1..5 {
+            let plan = plan(10, threads);
+            let mut clients: Vec<u32> = (0..threads)
+                .flat_map(|thread| plan.clients_of(thread))
+                .collect();
+            clients.sort_unstable();
+            assert_eq!(clients, (0..10).collect::<Vec<_>>());
+            let mut publishers: Vec<u32> = (0..threads)
+                .flat_map(|thread| plan.publishers_of(thread))
+                .collect();
+            publishers.sort_unstable();
+            assert_eq!(publishers, (0..6).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn sources_are_spread_past_the_bound_on_loopback_only() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let other = SocketAddr::from(([192, 0, 2, 1], 8080));
+        assert_eq!(source(24_999, CLIENTS_PER_SOURCE, loopback), None);
+        let many = CLIENTS_PER_SOURCE + 1;
+        let first = Some(IpAddr::from([127, 1, 0, 1]));
+        assert_eq!(source(0, many, loopback), first);
+        assert_eq!(source(24_999, many, loopback), first);
+        assert_eq!(
+            source(25_000, many, loopback),
+            Some(IpAddr::from([127, 1, 0, 2]))
+        );
+        assert_eq!(source(0, many, other), None);
+    }
+}

@@ -1,0 +1,145 @@
+use std::io;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Cpu, Pump};
+use crate::client::write_message;
+use crate::limits::{SENDS_PER_TURN_MAX, SLEEP_MAX};
+use crate::payload::{Stamp, write_broadcast};
+use crate::schedule::{Due, Schedule};
+use crate::timeline::Timeline;
+
+impl Pump {
+    /// Warm-up, measuring and drain.
+    pub(super) fn load(&mut self, timeline: &Timeline) -> io::Result<()> {
+        let mut schedule = Schedule::new(
+            self.plan.rate,
+            self.plan.publishers(),
+            self.publishers
+                .iter()
+                .map(|publisher| publisher.number)
+                .collect(),
+            timeline.start_ns,
+            timeline.end_ns,
+        );
+        self.tally.window = timeline.measure_ns..timeline.end_ns;
+        let mut meter = Meter::Before;
+        loop {
+            let now_ns = self.shared.now_ns();
+            let end_ns = self.shared.end_ns(timeline);
+            schedule.cut(end_ns);
+            self.cpu = meter.read(now_ns, timeline.measure_ns, end_ns);
+            let drained_ns = end_ns + timeline.drain_ns;
+            if now_ns >= drained_ns {
+                return Ok(());
+            }
+            self.broadcast_due(&mut schedule);
+            let next_ns = schedule.next_ns().unwrap_or(drained_ns);
+            let sleep = Duration::from_nanos(next_ns.saturating_sub(self.shared.now_ns()));
+            self.turn(sleep.min(SLEEP_MAX))?;
+        }
+    }
+
+    /// What is due, however late it is. Broadcasts that one publisher sends in
+    /// one turn leave in one piece.
+    fn broadcast_due(&mut self, schedule: &mut Schedule) {
+        let mut taken = 0;
+        let mut turns = Vec::new();
+        while taken < SENDS_PER_TURN_MAX {
+            let Some(due) = schedule.take_due(self.shared.now_ns()) else {
+                break;
+            };
+            self.broadcast(due);
+            turns.push(due.turn);
+            taken += 1;
+        }
+        turns.sort_unstable();
+        turns.dedup();
+        for turn in turns {
+            self.flush(self.publishers[turn].slot);
+        }
+    }
+
+    fn broadcast(&mut self, due: Due) {
+        let publisher = &mut self.publishers[due.turn];
+        let counts = due.intended_ns >= self.tally.window.start;
+        let seat = &mut self.seats[publisher.slot];
+        let stamp = Stamp {
+            run: self.run,
+            publisher: publisher.number,
+            sequence: publisher.sequence,
+            intended_ns: due.intended_ns,
+            sent_ns: self.shared.now_ns(),
+        };
+        let channel = &self.channels[(publisher.number % self.plan.channels) as usize];
+        self.text.clear();
+        write_broadcast(&mut self.text, channel, &stamp, self.plan.data_bytes);
+        self.out.clear();
+        write_message(&mut self.out, &self.text);
+        if seat.socket.is_none() || seat.outbox.try_push(&self.out, &mut self.spare).is_err() {
+            publisher.unsent += u64::from(counts);
+            return;
+        }
+        publisher.sequence += 1;
+        if counts {
+            if publisher.measured.is_empty() {
+                publisher.measured.start = stamp.sequence;
+            }
+            publisher.measured.end = publisher.sequence;
+            self.tally.handle_sent(&stamp);
+        }
+    }
+}
+
+/// Reads the thread's processor clock at both ends of the measuring.
+#[derive(Clone, Copy)]
+enum Meter {
+    Before,
+    Running { used: Duration, since_ns: u64 },
+    After(Cpu),
+}
+
+impl Meter {
+    fn read(&mut self, now_ns: u64, from_ns: u64, to_ns: u64) -> Cpu {
+        match *self {
+            Self::Before if now_ns >= from_ns => {
+                *self = Self::Running {
+                    used: thread_cpu(),
+                    since_ns: now_ns,
+                };
+            }
+            Self::Running { used, since_ns } if now_ns >= to_ns => {
+                *self = Self::After(Cpu {
+                    used: thread_cpu().saturating_sub(used),
+                    passed: Duration::from_nanos(now_ns - since_ns),
+                });
+            }
+            Self::Before | Self::Running { .. } | Self::After(_) => {}
+        }
+        match *self {
+            Self::After(cpu) => cpu,
+            Self::Before | Self::Running { .. } => Cpu::default(),
+        }
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_meter_runs_from_one_end_to_the_other() {
+        let mut meter = Meter::Before;
+        assert_eq!(meter.read(9, 10, 20).passed, Duration::ZERO);
+        assert_eq!(meter.read(11, 10, 20).passed, Duration::ZERO);
+        assert_eq!(meter.read(19, 10, 20).passed, Duration::ZERO);
+        assert_eq!(meter.read(21, 10, 20).passed, Duration::from_nanos(10));
+        assert_eq!(meter.read(30, 10, 20).passed, Duration::from_nanos(10));
+    }
+}

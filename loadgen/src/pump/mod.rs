@@ -1,0 +1,376 @@
+//! One thread of clients: one ring, one receive buffer, no task per client.
+
+mod join;
+mod load;
+mod tally;
+
+pub(crate) use tally::{Deliveries, Faults, Histograms, Tally};
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use webrocket::model::ConnId;
+use webrocket::net::{Driver, Event, Flushed, Outbox, Recv, Socket, Spare};
+
+use crate::client::{Client, Door, Fault, Seen};
+use crate::limits::{LEAVE_TIMEOUT, READS_PER_CLIENT_MAX, RECEIVE_BUFFER_BYTES, SLEEP_MAX};
+use crate::plan::{Plan, channel_name};
+use crate::timeline::{Shared, nanoseconds};
+use tally::count;
+
+/// The clients of one thread, from their connections to their leaving.
+pub(crate) struct Pump {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    to: SocketAddr,
+    door: Door,
+    thread: u16,
+    run: u32,
+    driver: Driver,
+    /// By slot, which is also the client's place in this thread.
+    seats: Vec<Seat>,
+    /// Names by channel.
+    channels: Vec<String>,
+    tally: Tally,
+    publishers: Vec<Publisher>,
+    /// Slots that may be shaking hands, oldest first.
+    joining: VecDeque<u32>,
+    /// Slots that have more to read than one turn takes.
+    unread: Vec<u32>,
+    /// The end is near: whatever closes now is no fault.
+    leaving: bool,
+    open: usize,
+    cpu: Cpu,
+    spare: Spare,
+    buffer: Box<[u8]>,
+    text: Vec<u8>,
+    out: Vec<u8>,
+    events: Vec<Event>,
+}
+
+/// One client and its connection.
+#[derive(Debug, Default)]
+struct Seat {
+    client: Client,
+    socket: Option<Socket>,
+    outbox: Outbox,
+    /// The socket was full, or is not connected yet.
+    awaits_writable: bool,
+    /// It has sent its request.
+    is_connected: bool,
+    /// When the handshake is given up.
+    deadline_ns: u64,
+}
+
+const _: () = assert!(size_of::<Seat>() <= 128, "an idle client is small");
+
+/// A client that broadcasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher {
+    /// The client's number in the run.
+    pub(crate) number: u32,
+    slot: usize,
+    /// The number of its next broadcast.
+    sequence: u32,
+    /// Those that count.
+    pub(crate) measured: Range<u32>,
+    /// Broadcasts that count and could not be sent.
+    pub(crate) unsent: u64,
+}
+
+/// Processor time of the thread while measuring.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    /// Used.
+    pub(crate) used: Duration,
+    /// Passed.
+    pub(crate) passed: Duration,
+}
+
+/// What a thread brings home.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    pub(crate) publishers: Vec<Publisher>,
+    /// The numbers of the clients that were subscribed, and their slots.
+    pub(crate) subscribed: Vec<(u32, usize)>,
+    pub(crate) cpu: Cpu,
+}
+
+impl Pump {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// No ring is to be had.
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        shared: Arc<Shared>,
+        to: SocketAddr,
+        door: Door,
+        thread: u16,
+        run: u32,
+    ) -> io::Result<Self> {
+        let numbers: Vec<u32> = plan.clients_of(thread).collect();
+        let publishers = plan.publishers_of(thread);
+        Ok(Self {
+            to,
+            door,
+            thread,
+            run,
+            driver: Driver::new()?,
+            seats: numbers.iter().map(|_| Seat::default()).collect(),
+            channels: (0..plan.channels).map(channel_name).collect(),
+            tally: Tally::new(&plan, run, numbers.len()),
+            publishers: publishers
+                .into_iter()
+                .enumerate()
+                .map(Publisher::new)
+                .collect(),
+            joining: VecDeque::new(),
+            unread: Vec::new(),
+            leaving: false,
+            open: 0,
+            cpu: Cpu::default(),
+            spare: Spare::new(),
+            buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            text: Vec::new(),
+            out: Vec::new(),
+            events: Vec::new(),
+            plan,
+            shared,
+        })
+    }
+
+    /// From the ramp to the end of the drain.
+    ///
+    /// # Errors
+    /// The ring is broken.
+    pub(crate) fn run(mut self) -> io::Result<Outcome> {
+        if let Some(timeline) = self.join()? {
+            self.load(&timeline)?;
+        }
+        let subscribed = self.subscribed();
+        self.leave()?;
+        Ok(Outcome {
+            tally: self.tally,
+            publishers: self.publishers,
+            subscribed,
+            cpu: self.cpu,
+        })
+    }
+
+    fn subscribed(&self) -> Vec<(u32, usize)> {
+        let seats = self.seats.iter().enumerate();
+        seats
+            .filter(|(_, seat)| seat.client.has_joined())
+            .map(|(slot, _)| (self.number(slot), slot))
+            .collect()
+    }
+
+    /// A close frame to everyone, and time to answer it.
+    fn leave(&mut self) -> io::Result<()> {
+        self.leaving = true;
+        for slot in 0..self.seats.len() {
+            self.out.clear();
+            if self.seats[slot].is_connected {
+                self.seats[slot].client.leave(&mut self.out);
+            }
+            self.send_out(slot);
+        }
+        let deadline_ns = self.shared.now_ns() + nanoseconds(LEAVE_TIMEOUT);
+        while self.open > 0 && self.shared.now_ns() < deadline_ns {
+            self.turn(SLEEP_MAX)?;
+        }
+        for slot in 0..self.seats.len() {
+            if let Some(socket) = &self.seats[slot].socket {
+                socket.reset_on_close();
+                self.end(slot, Fault::TimedOut);
+            }
+        }
+        self.turn(Duration::ZERO)
+    }
+
+    /// Waits for what happens, at most `timeout`, and handles it.
+    fn turn(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = if self.unread.is_empty() {
+            timeout
+        } else {
+            Duration::ZERO
+        };
+        let mut events = std::mem::take(&mut self.events);
+        self.driver.poll(Some(timeout), &mut events)?;
+        for slot in std::mem::take(&mut self.unread) {
+            self.read(slot as usize);
+        }
+        for event in events.drain(..) {
+            match event {
+                Event::Readable(conn) => self.read(conn.slot as usize),
+                Event::Writable(conn) => self.handle_writable(conn.slot as usize),
+                // Nothing listens here and nobody rings.
+                Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn handle_writable(&mut self, slot: usize) {
+        let seat = &mut self.seats[slot];
+        let Some(socket) = &seat.socket else { return };
+        seat.awaits_writable = false;
+        if seat.is_connected {
+            self.flush(slot);
+            return;
+        }
+        if let Err(error) = socket.take_error().and_then(|()| socket.tune()) {
+            self.end(slot, system(&error));
+            return;
+        }
+        seat.is_connected = true;
+        self.out.clear();
+        seat.client.start(&self.door, &mut self.out);
+        self.send_out(slot);
+        // What came before this moment is not announced again.
+        self.read(slot);
+    }
+
+    fn read(&mut self, slot: usize) {
+        for _ in 0..READS_PER_CLIENT_MAX {
+            let seat = &mut self.seats[slot];
+            let Some(socket) = seat.socket.as_ref().filter(|_| seat.is_connected) else {
+                return;
+            };
+            match socket.recv(&mut self.buffer) {
+                Recv::Bytes(count) => {
+                    self.handle_received(slot, count);
+                    if count < self.buffer.len() {
+                        return;
+                    }
+                }
+                Recv::Empty => return,
+                Recv::Ended => return self.end(slot, Fault::Ended),
+                Recv::Failed(error) => return self.end(slot, system(&error)),
+            }
+        }
+        self.unread.push(slot as u32);
+    }
+
+    /// Takes in the first `count` bytes of the buffer.
+    fn handle_received(&mut self, slot: usize, count: usize) {
+        let now_ns = self.shared.now_ns();
+        let number = self.number(slot);
+        let seat = &mut self.seats[slot];
+        let channel = &self.channels[(number % self.plan.channels) as usize];
+        let (mut joined, mut closed) = (false, None);
+        self.out.clear();
+        let (tally, leaving) = (&mut self.tally, self.leaving);
+        let result =
+            seat.client
+                .handle_bytes(&self.buffer[..count], channel, &mut self.out, &mut |seen| {
+                    match seen {
+                        Seen::Subscribed => joined = true,
+                        Seen::Closed(code) => closed = Some(code),
+                        _ => {}
+                    }
+                    if !leaving {
+                        tally.handle_seen(slot, number, seen, now_ns);
+                    }
+                });
+        if joined {
+            self.shared.count_subscribed();
+        }
+        self.send_out(slot);
+        match (result, closed) {
+            (Err(fault), _) => self.end(slot, fault),
+            (Ok(()), Some(code)) => self.end(slot, Fault::Closed(code)),
+            (Ok(()), None) => {}
+        }
+    }
+
+    /// Sends what stands in `out`, in order after what is queued.
+    fn send_out(&mut self, slot: usize) {
+        let seat = &mut self.seats[slot];
+        if self.out.is_empty() || seat.socket.is_none() {
+            return;
+        }
+        match seat.outbox.try_push(&self.out, &mut self.spare) {
+            Ok(()) => self.flush(slot),
+            Err(_) => self.end(slot, Fault::Stuck),
+        }
+    }
+
+    fn flush(&mut self, slot: usize) {
+        let seat = &mut self.seats[slot];
+        let Some(socket) = seat.socket.as_ref().filter(|_| !seat.awaits_writable) else {
+            return;
+        };
+        match seat.outbox.flush(socket, &mut self.spare) {
+            Flushed::Empty => {}
+            Flushed::Failed(error) => self.end(slot, system(&error)),
+            Flushed::Blocked => {
+                seat.awaits_writable = true;
+                if let Err(error) = self.driver.watch_writable(conn(slot), socket) {
+                    self.end(slot, system(&error));
+                }
+            }
+        }
+    }
+
+    /// The client has no connection any more.
+    fn end(&mut self, slot: usize, fault: Fault) {
+        let seat = &mut self.seats[slot];
+        let Some(socket) = seat.socket.take() else {
+            return;
+        };
+        seat.outbox.clear(&mut self.spare);
+        self.driver
+            .unwatch(conn(slot), socket, seat.awaits_writable);
+        self.open -= 1;
+        if self.leaving {
+            return;
+        }
+        if seat.client.has_joined() {
+            count(&mut self.tally.faults.lost, fault);
+        } else {
+            self.count_failed(fault);
+        }
+    }
+
+    fn count_failed(&mut self, fault: Fault) {
+        count(&mut self.tally.faults.failed, fault);
+        self.shared.count_failed();
+    }
+
+    /// The client's number in the run.
+    fn number(&self, slot: usize) -> u32 {
+        slot as u32 * u32::from(self.plan.threads) + u32::from(self.thread)
+    }
+}
+
+impl Publisher {
+    /// A thread's publishers are its first clients, in their order.
+    fn new((slot, number): (usize, u32)) -> Self {
+        Self {
+            number,
+            slot,
+            sequence: 0,
+            measured: 0..0,
+            unsent: 0,
+        }
+    }
+}
+
+/// A slot is never used again, so one generation is enough.
+fn conn(slot: usize) -> ConnId {
+    ConnId {
+        slot: slot as u32,
+        generation: 1,
+    }
+}
+
+fn system(error: &io::Error) -> Fault {
+    Fault::System(error.raw_os_error().unwrap_or_default())
+}

@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+
+use crate::client::{Fault, Seen};
+use crate::limits::{GAPS_MAX, LATENCY_MAX};
+use crate::payload::Stamp;
+use crate::plan::Plan;
+use crate::timeline::nanoseconds;
+use crate::tracker::{Arrival, Tracker};
+
+/// What one thread has seen.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    run: u32,
+    channels: u32,
+    publishers: u32,
+    /// When the broadcasts that count were due.
+    pub(super) window: Range<u64>,
+    pub(crate) tracker: Tracker,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) histograms: Histograms,
+    pub(crate) faults: Faults,
+}
+
+/// Deliveries of broadcasts that count, but `strange` ones of any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Deliveries {
+    /// Each broadcast at each client once.
+    pub(crate) delivered: u64,
+    /// Again what had been delivered.
+    pub(crate) duplicated: u64,
+    /// Those of `delivered` that came after a later one.
+    pub(crate) reordered: u64,
+    /// Damaged, or of a channel that the client has not subscribed.
+    pub(crate) strange: u64,
+    /// From another run on the same channels.
+    pub(crate) foreign: u64,
+}
+
+/// Nanoseconds, three digits of them exact.
+#[derive(Clone, Debug)]
+pub(crate) struct Histograms {
+    /// From when a broadcast was due to its delivery.
+    pub(crate) corrected: Histogram<u64>,
+    /// From when it was sent to its delivery.
+    pub(crate) raw: Histogram<u64>,
+    /// From when it was due to when it was sent.
+    pub(crate) lateness: Histogram<u64>,
+}
+
+/// What went wrong, and how often.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// Clients that never were subscribed.
+    pub(crate) failed: BTreeMap<Fault, u64>,
+    /// Clients that lost their connection.
+    pub(crate) lost: BTreeMap<Fault, u64>,
+    /// `:error` messages by code.
+    pub(crate) errors: BTreeMap<u16, u64>,
+    /// Close frames by code.
+    pub(crate) closes: BTreeMap<u16, u64>,
+}
+
+impl Tally {
+    pub(super) fn new(plan: &Plan, run: u32, clients: usize) -> Self {
+        Self {
+            run,
+            channels: plan.channels,
+            publishers: plan.publishers(),
+            window: 0..0,
+            tracker: Tracker::new(clients, plan.publishers_per_channel as usize, GAPS_MAX),
+            deliveries: Deliveries::default(),
+            histograms: Histograms::new(),
+            faults: Faults::default(),
+        }
+    }
+
+    /// `slot` is the client's place in this thread, `number` that in the run.
+    pub(super) fn handle_seen(&mut self, slot: usize, number: u32, seen: Seen, now_ns: u64) {
+        match seen {
+            Seen::Load(stamp) => self.handle_load(slot, number, &stamp, now_ns),
+            Seen::Damaged => self.deliveries.strange += 1,
+            Seen::Error(code) => count(&mut self.faults.errors, code),
+            Seen::Closed(code) => count(&mut self.faults.closes, code),
+            Seen::Subscribed => {}
+        }
+    }
+
+    pub(super) fn handle_sent(&mut self, stamp: &Stamp) {
+        let late_ns = stamp.sent_ns.saturating_sub(stamp.intended_ns);
+        self.histograms.lateness.saturating_record(late_ns);
+    }
+
+    fn handle_load(&mut self, slot: usize, number: u32, stamp: &Stamp, now_ns: u64) {
+        let deliveries = &mut self.deliveries;
+        if stamp.run != self.run {
+            deliveries.foreign += 1;
+            return;
+        }
+        let is_of_channel = stamp.publisher % self.channels == number % self.channels;
+        if stamp.publisher >= self.publishers || !is_of_channel || stamp.sequence == u32::MAX {
+            deliveries.strange += 1;
+            return;
+        }
+        let rank = stamp.publisher / self.channels;
+        let arrival = self
+            .tracker
+            .handle_arrival(slot, rank as usize, stamp.sequence);
+        if !self.window.contains(&stamp.intended_ns) {
+            return;
+        }
+        match arrival {
+            Arrival::InOrder => deliveries.delivered += 1,
+            Arrival::Late => {
+                deliveries.delivered += 1;
+                deliveries.reordered += 1;
+            }
+            Arrival::Duplicate => {
+                deliveries.duplicated += 1;
+                return;
+            }
+        }
+        let since = |then_ns| now_ns.saturating_sub(then_ns);
+        self.histograms
+            .corrected
+            .saturating_record(since(stamp.intended_ns));
+        self.histograms.raw.saturating_record(since(stamp.sent_ns));
+    }
+}
+
+impl Histograms {
+    pub(crate) fn new() -> Self {
+        let histogram = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), 3)
+            .expect("from 1 to more than 2, with 3 digits of at most 5");
+        Self {
+            corrected: histogram.clone(),
+            raw: histogram.clone(),
+            lateness: histogram,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.corrected, &other.corrected),
+            (&mut self.raw, &other.raw),
+            (&mut self.lateness, &other.lateness),
+        ];
+        for (mine, theirs) in pairs {
+            // Both have the same bounds, so every value fits.
+            let _ = mine.add(theirs);
+        }
+    }
+}
+
+impl Deliveries {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.strange += other.strange;
+        self.foreign += other.foreign;
+    }
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, other: &Self) {
+        merge(&mut self.failed, &other.failed);
+        merge(&mut self.lost, &other.lost);
+        merge(&mut self.errors, &other.errors);
+        merge(&mut self.closes, &other.closes);
+    }
+}
+
+pub(super) fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
+    *counts.entry(key).or_default() += 1;
+}
+
+fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+    for (&key, &count) in from {
+        *into.entry(key).or_default() += count;
+    }
+}

@@ -1,0 +1,185 @@
+//! A broker of our own, in a child process: its own descriptors, its own
+//! processor time and memory. Both sides of the pipe between them are here.
+//!
+//! The child says on its standard output, in one line of JSON, where it listens,
+//! and stops when its standard input ends. That happens however the parent dies.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::runtime::Builder;
+use webrocket::control;
+use webrocket::model::{ChannelName, VhostPath};
+use webrocket::server::{Config, Node, StartError};
+
+use crate::host::{HostError, raise_descriptor_limit};
+use crate::limits::STOP_TIMEOUT;
+use crate::plan::channel_name;
+use crate::process::Usage;
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct SelfHosted {
+    child: Child,
+    input: Option<ChildStdin>,
+    ready: Ready,
+}
+
+/// What the child says when it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ready {
+    websocket: SocketAddr,
+    backend: SocketAddr,
+    vhost: String,
+    token: String,
+}
+
+/// Why there is no broker. What the child itself says is on standard error.
+#[derive(Debug, Error)]
+pub(crate) enum SelfHostError {
+    /// No process.
+    #[error("cannot start the broker: {0}")]
+    Process(#[from] io::Error),
+    /// It ended, or said something else.
+    #[error("the broker did not start")]
+    NotReady,
+}
+
+impl SelfHosted {
+    /// Starts a broker with its vhost and channels, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Nothing is left running.
+    pub(crate) fn start(shards: u16, channels: u32) -> Result<Self, SelfHostError> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("self-hosted-broker")
+            .args([shards.to_string(), channels.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // An interrupt from the terminal is for the load generator alone.
+            .process_group(0)
+            .spawn()?;
+        let input = child.stdin.take();
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        match serde_json::from_str(&line) {
+            Ok(ready) => Ok(Self {
+                child,
+                input,
+                ready,
+            }),
+            Err(_) => {
+                drop(input);
+                stop(&mut child);
+                Err(SelfHostError::NotReady)
+            }
+        }
+    }
+
+    /// Where browsers connect.
+    pub(crate) fn websocket_addr(&self) -> SocketAddr {
+        self.ready.websocket
+    }
+
+    /// The vhost's path.
+    pub(crate) fn vhost(&self) -> &str {
+        &self.ready.vhost
+    }
+
+    /// What the broker has used; nothing once it has died.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::of(self.child.id()).unwrap_or_default()
+    }
+}
+
+impl Drop for SelfHosted {
+    fn drop(&mut self) {
+        self.input = None;
+        stop(&mut self.child);
+    }
+}
+
+/// Waits for the end of a child whose input has ended.
+fn stop(child: &mut Child) {
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() >= deadline {
+            // Fails only when it has just ended.
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Why the child ends before its parent wants it to.
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    /// Too few descriptors.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// No directory, runtime or output.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The node does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No vhost or channel.
+    #[error(transparent)]
+    Control(#[from] control::Error),
+}
+
+/// The child: serves until its standard input ends.
+///
+/// # Errors
+/// What can't be had.
+pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
+    raise_descriptor_limit()?;
+    let storage = tempfile::tempdir()?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let node = Node::start(Config {
+        websocket_addr: any,
+        backend_addr: any,
+        admin_addr: any,
+        storage_dir: storage.path().into(),
+        node_name: "self-hosted".into(),
+        shards,
+    })?;
+    let runtime = Builder::new_current_thread().build()?;
+    let ready = runtime.block_on(open(&node, channels))?;
+    let mut output = io::stdout().lock();
+    serde_json::to_writer(&mut output, &ready).map_err(io::Error::from)?;
+    writeln!(output)?;
+    output.flush()?;
+    // Whatever ends the reading, there is nobody left to serve.
+    let _ = io::stdin().lock().read_to_end(&mut Vec::new());
+    node.stop(STOP_TIMEOUT / 2);
+    Ok(())
+}
+
+/// The vhost and its channels.
+async fn open(node: &Node, channels: u32) -> Result<Ready, control::Error> {
+    let handle = node.handle();
+    let path = VhostPath::parse("/load").ok_or(control::Error::InvalidPath)?;
+    let vhost = handle.create_vhost(path.clone()).await?;
+    for channel in 0..channels {
+        let name = ChannelName::parse(&channel_name(channel));
+        let name = name.ok_or(control::Error::InvalidChannelName)?;
+        handle.open_channel(path.clone(), name).await?;
+    }
+    Ok(Ready {
+        websocket: node.websocket_addr(),
+        backend: node.backend_addr(),
+        vhost: path.as_str().to_owned(),
+        token: vhost.token.to_string(),
+    })
+}
