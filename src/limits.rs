@@ -93,9 +93,11 @@ pub const SINGLE_ACCESS_TOKENS_MAX: usize = 1_000_000;
 
 // ---------------------------------------------------------------- memory of a connection
 
-/// Bytes queued for one connection. 1 MiB is a second of a busy channel to a
-/// slow phone. Past it the consumer is slow: it is evicted (close 1013).
-pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of deliveries queued for one connection: some seconds of a busy channel
+/// to a slow phone, and two of the largest turns, so that a full-sized message
+/// evicts nobody who is just one behind. Past it the consumer is slow: it is
+/// evicted (close 1013).
+pub const OUTBOX_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Bytes queued at which a connection is no longer read, so that one that sends
 /// requests and never reads answers is held back instead of growing.
@@ -243,7 +245,8 @@ const _: () = assert!(JSON_DEPTH_MAX <= 10_000, "section 3.2");
 const _: () = assert!(MESSAGE_BYTES_MAX >= 60_000, "[FR-08]");
 const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
-const _: () = assert!(BATCH_BYTES_MAX < OUTBOX_BYTES_MAX);
+// A turn ends with the frame that passes its bound.
+const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);

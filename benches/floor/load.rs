@@ -1,9 +1,11 @@
-//! The two loads. Each gives the server's CPU per operation, in nanoseconds.
+//! The loads. Each gives the server's CPU per operation, in nanoseconds.
 
 use std::io::{self, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::broker::{self, Place};
 use crate::peers::{Exchange, Peers, open};
 use crate::server::{PUBLISH, SUBSCRIBE, Server};
 
@@ -15,43 +17,111 @@ pub(crate) struct EchoLoad {
     pub(crate) requests_per_connection: usize,
 }
 
-/// One frame to all connections, again and again at a pace that leaves the
-/// server idle between them.
+/// Events to all connections, again and again at a pace.
 pub(crate) struct FanoutLoad {
     pub(crate) rounds: usize,
+    /// Events of one round.
+    pub(crate) burst: usize,
     pub(crate) pace: Duration,
 }
 
-/// CPU per request.
+/// CPU per request of a server that sends back what comes.
 pub(crate) fn echo(server: &Server, connections: usize, load: &EchoLoad) -> io::Result<f64> {
-    let mut peers = Peers::connect(server.addr, connections, &[])?;
-    let frame = text_frame();
-    peers.request(&frame, frame.len(), 1)?;
-    let before = server.cpu_ns()?;
-    peers.request(&frame, frame.len(), load.requests_per_connection)?;
-    let spent = server.cpu_ns()? - before;
-    Ok(spent as f64 / (connections * load.requests_per_connection) as f64)
+    let peers = Peers::connect(server.addr, connections, |_| Vec::new())?;
+    let requests = vec![text_frame(); connections];
+    ask(server, peers, &requests, FRAME_BYTES, load)
 }
 
-/// CPU per delivery.
-pub(crate) fn fanout(server: &Server, connections: usize, load: &FanoutLoad) -> io::Result<f64> {
-    let mut peers = Peers::connect(server.addr, connections, &[introduction(SUBSCRIBE)])?;
-    let mut publisher = open(server.addr, &[introduction(PUBLISH)])?;
-    let frame = text_frame();
-    let mut round = || -> io::Result<()> {
-        let started = Instant::now();
-        publisher.write_all(&frame)?;
-        peers.drain(connections * frame.len())?;
-        thread::sleep(load.pace.saturating_sub(started.elapsed()));
-        Ok(())
-    };
-    round()?;
+/// CPU per ping of the broker.
+pub(crate) fn broker_ping(server: &Server, connections: usize, load: &EchoLoad) -> io::Result<f64> {
+    let peers = Peers::connect(server.addr, connections, |_| broker::introduction("room"))?;
+    let requests = vec![broker::ping(FRAME_BYTES); connections];
+    ask(server, peers, &requests, FRAME_BYTES, load)
+}
+
+/// CPU per event that comes back to its sender alone.
+pub(crate) fn broker_echo(server: &Server, connections: usize, load: &EchoLoad) -> io::Result<f64> {
+    let own = |index| broker::introduction(&broker::own_channel(index));
+    let peers = Peers::connect(server.addr, connections, own)?;
+    let requests: Vec<_> = (0..connections)
+        .map(|index| broker::own_event(index).0)
+        .collect();
+    ask(server, peers, &requests, broker::own_event(0).1, load)
+}
+
+fn ask(
+    server: &Server,
+    mut peers: Peers,
+    requests: &[Vec<u8>],
+    answer_bytes: usize,
+    load: &EchoLoad,
+) -> io::Result<f64> {
+    peers.request(requests, answer_bytes, 1)?;
     let before = server.cpu_ns()?;
-    for _ in 0..load.rounds {
-        round()?;
-    }
+    peers.request(requests, answer_bytes, load.requests_per_connection)?;
     let spent = server.cpu_ns()? - before;
-    Ok(spent as f64 / (connections * load.rounds) as f64)
+    Ok(spent as f64 / (requests.len() * load.requests_per_connection) as f64)
+}
+
+/// CPU per delivery of a server that sends the publisher's frames to all.
+pub(crate) fn fanout(server: &Server, connections: usize, load: &FanoutLoad) -> io::Result<f64> {
+    let peers = Peers::connect(server.addr, connections, |_| vec![introduction(SUBSCRIBE)])?;
+    let publisher = open(server.addr, &[introduction(PUBLISH)])?;
+    deliver(server, peers, connections, (publisher, &text_frame()), load)
+}
+
+/// CPU per delivery of the broker.
+pub(crate) fn broker_fanout(
+    server: &Server,
+    place: &Place,
+    connections: usize,
+    load: &FanoutLoad,
+) -> io::Result<f64> {
+    let peers = Peers::connect(server.addr, connections, |_| broker::introduction("room"))?;
+    let (publisher, packet) = place.publisher(FRAME_BYTES)?;
+    deliver(server, peers, connections, (publisher, &packet), load)
+}
+
+fn deliver(
+    server: &Server,
+    mut peers: Peers,
+    connections: usize,
+    (mut publisher, event): (TcpStream, &[u8]),
+    load: &FanoutLoad,
+) -> io::Result<f64> {
+    publisher.write_all(event)?;
+    peers.drain(connections * FRAME_BYTES)?;
+    let deliveries = connections * load.rounds * load.burst;
+    let before = server.cpu_ns()?;
+    thread::scope(|scope| {
+        // On its schedule, whether the receivers keep up or not.
+        let publishing = scope.spawn(|| publish(&mut publisher, &event.repeat(load.burst), load));
+        peers.drain(deliveries * FRAME_BYTES)?;
+        publishing
+            .join()
+            .map_err(|_| io::Error::other("the publisher panicked"))?
+    })?;
+    let spent = server.cpu_ns()? - before;
+    Ok(spent as f64 / deliveries as f64)
+}
+
+fn publish(publisher: &mut TcpStream, events: &[u8], load: &FanoutLoad) -> io::Result<()> {
+    let started = Instant::now();
+    for round in 1..=load.rounds as u32 {
+        publisher.write_all(events)?;
+        thread::sleep((load.pace * round).saturating_sub(started.elapsed()));
+    }
+    Ok(())
+}
+
+/// Private bytes of the server for each of so many subscribed frontends.
+pub(crate) fn memory(server: &Server, connections: usize) -> io::Result<f64> {
+    let warm = Peers::connect(server.addr, 100, |_| broker::introduction("room"))?;
+    let before = server.private_bytes()?;
+    let peers = Peers::connect(server.addr, connections, |_| broker::introduction("room"))?;
+    let grown = server.private_bytes()?.saturating_sub(before);
+    drop((warm, peers));
+    Ok(grown as f64 / connections as f64)
 }
 
 fn introduction(byte: u8) -> Exchange {

@@ -15,12 +15,12 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// Pins the calling thread, and the threads that it starts. Left as it is on a
 /// machine without that core.
 pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
-    if std::thread::available_parallelism()?.get() <= 1 {
-        return Ok(());
-    }
     let mut cores = CpuSet::new();
     cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
+    match sched_setaffinity(None, &cores) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes all descriptors that the hard limit grants.
@@ -40,4 +40,13 @@ pub(crate) fn cpu_ns(process: u32) -> io::Result<u64> {
         total += on_cpu.ok_or(io::ErrorKind::InvalidData)?;
     }
     Ok(total)
+}
+
+/// Anonymous resident memory of a process, in bytes.
+pub(crate) fn private_bytes(process: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod broker;
 mod epoll_server;
 mod load;
 mod machine;
@@ -21,6 +22,7 @@ mod ring_server;
 mod server;
 
 use std::io;
+use std::time::Duration;
 
 use load::{EchoLoad, FanoutLoad};
 use report::Report;
@@ -31,16 +33,30 @@ struct Plan {
     connections: usize,
     samples: usize,
     echo: EchoLoad,
+    /// One frame a turn: the server is idle between them.
     fanout: FanoutLoad,
+    /// 5,000 events a second, five every millisecond.
+    joined: FanoutLoad,
+    /// Frontends that do nothing, for the memory of each.
+    idle: usize,
 }
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     machine::raise_descriptor_limit()?;
-    if let [flag, reactor, role] = args.as_slice()
-        && flag == server::SERVE_FLAG
+    match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
     {
-        return server::serve(Reactor::parse(reactor)?, Role::parse(role)?);
+        [flag, reactor, role] if *flag == server::SERVE_FLAG => {
+            return server::serve(Reactor::parse(reactor)?, Role::parse(role)?);
+        }
+        [flag, channels] if *flag == broker::SERVE_FLAG => {
+            return broker::serve(channels.parse().map_err(io::Error::other)?);
+        }
+        _ => {}
     }
     let plan = if args.iter().any(|arg| arg == "--bench") {
         full(&args)
@@ -52,26 +68,49 @@ fn main() -> io::Result<()> {
 
 fn run(plan: &Plan) -> io::Result<()> {
     machine::pin_to_core(machine::LOAD_CORE)?;
-    let mut echo = Report::new("echo", "request", plan.connections);
-    let mut fanout = Report::new("fan-out", "delivery", plan.connections);
+    let connections = plan.connections;
+    let mut echo = Report::new("echo", "request", connections);
+    let mut fanout = Report::new("fan-out", "delivery", connections);
+    let mut joined = Report::new("joined", "delivery", connections);
     for _ in 0..plan.samples {
         for reactor in Reactor::ALL {
             let server = server::start(reactor, Role::Echo)?;
             echo.add(
                 reactor.name(),
-                load::echo(&server, plan.connections, &plan.echo)?,
+                load::echo(&server, connections, &plan.echo)?,
             );
         }
+        let (server, _) = server::start_broker(connections)?;
+        echo.add(
+            "broker ping",
+            load::broker_ping(&server, connections, &plan.echo)?,
+        );
+        echo.add(
+            "broker event",
+            load::broker_echo(&server, connections, &plan.echo)?,
+        );
         for reactor in Reactor::ALL {
             let server = server::start(reactor, Role::Fanout)?;
             fanout.add(
                 reactor.name(),
-                load::fanout(&server, plan.connections, &plan.fanout)?,
+                load::fanout(&server, connections, &plan.fanout)?,
             );
         }
+        let (server, place) = server::start_broker(0)?;
+        let light = load::broker_fanout(&server, &place, connections, &plan.fanout)?;
+        fanout.add("broker", light);
+        joined.add("broker, light", light);
+        let heavy = load::broker_fanout(&server, &place, connections, &plan.joined)?;
+        joined.add("broker, 5000/s", heavy);
     }
     println!("{}", report::HEADING);
-    print!("{echo}{fanout}");
+    print!("{echo}{fanout}{joined}");
+    let (server, _) = server::start_broker(0)?;
+    let bytes = load::memory(&server, plan.idle)?;
+    println!(
+        "memory    {:>11}  broker       {bytes:>11.0} bytes of user memory a frontend",
+        plan.idle
+    );
     Ok(())
 }
 
@@ -85,9 +124,16 @@ fn full(args: &[String]) -> Plan {
         },
         fanout: FanoutLoad {
             rounds: (200_000 / connections.max(1)).max(20),
-            // About three times what the floor needs: one frame a turn.
-            pace: std::time::Duration::from_micros(10 * connections as u64),
+            burst: 1,
+            // About three times what the floor needs.
+            pace: Duration::from_micros(10 * connections as u64),
         },
+        joined: FanoutLoad {
+            rounds: 500,
+            burst: 5,
+            pace: Duration::from_millis(1),
+        },
+        idle: number(args, "--idle").unwrap_or(15_000),
     }
 }
 
@@ -100,8 +146,15 @@ fn tiny() -> Plan {
         },
         fanout: FanoutLoad {
             rounds: 10,
-            pace: std::time::Duration::from_millis(1),
+            burst: 1,
+            pace: Duration::from_millis(1),
         },
+        joined: FanoutLoad {
+            rounds: 10,
+            burst: 5,
+            pace: Duration::from_millis(1),
+        },
+        idle: 100,
     }
 }
 

@@ -32,7 +32,11 @@ pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<TcpStr
         stream.write_all(request)?;
         let mut answer = Vec::new();
         while !is_answered(&answer) {
-            let count = stream.read(&mut buffer)?;
+            let count = match stream.read(&mut buffer) {
+                // The end of an earlier ring of this thread may interrupt it.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -58,16 +62,16 @@ struct Peer {
 }
 
 impl Peers {
-    /// Opens `count` connections with the same preamble.
+    /// Opens `count` connections, each with its own preamble.
     pub(crate) fn connect(
         addr: SocketAddr,
         count: usize,
-        preamble: &[Exchange],
+        preamble: impl Fn(usize) -> Vec<Exchange>,
     ) -> io::Result<Self> {
         let mut driver = Driver::new()?;
         let mut peers = Vec::with_capacity(count);
         for slot in 0..count {
-            let socket = Socket::from(OwnedFd::from(open(addr, preamble)?));
+            let socket = Socket::from(OwnedFd::from(open(addr, &preamble(slot))?));
             let conn = ConnId {
                 slot: slot as u32,
                 generation: 0,
@@ -100,15 +104,15 @@ impl Peers {
         Ok(())
     }
 
-    /// On every connection: sends `request`, reads an answer of `answer_bytes`,
+    /// On every connection: sends its request, reads an answer of `answer_bytes`,
     /// and again, `count` times.
     pub(crate) fn request(
         &mut self,
-        request: &[u8],
+        requests: &[Vec<u8>],
         answer_bytes: usize,
         count: usize,
     ) -> io::Result<()> {
-        for peer in &mut self.peers {
+        for (peer, request) in self.peers.iter_mut().zip(requests) {
             peer.missing = answer_bytes;
             peer.requests_left = count - 1;
             send(&peer.socket, request)?;
@@ -132,7 +136,7 @@ impl Peers {
                 }
                 peer.requests_left -= 1;
                 peer.missing = answer_bytes;
-                send(&peer.socket, request)?;
+                send(&peer.socket, &requests[place])?;
             }
         }
         Ok(())
@@ -157,13 +161,17 @@ impl Peers {
         readable.collect()
     }
 
-    /// Bytes that were there; the buffer is larger than what can be under way.
+    /// Bytes that were there, all of them.
     fn read(&mut self, place: usize) -> io::Result<usize> {
-        match self.peers[place].socket.recv(&mut self.buffer) {
-            Recv::Bytes(count) => Ok(count),
-            Recv::Empty => Ok(0),
-            Recv::Ended => Err(io::ErrorKind::UnexpectedEof.into()),
-            Recv::Failed(error) => Err(error),
+        let mut total = 0;
+        loop {
+            match self.peers[place].socket.recv(&mut self.buffer) {
+                Recv::Bytes(count) if count == self.buffer.len() => total += count,
+                Recv::Bytes(count) => return Ok(total + count),
+                Recv::Empty => return Ok(total),
+                Recv::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Recv::Failed(error) => return Err(error),
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use webrocket::net::{Recv, Sent, Socket, bind_all};
 
+use crate::broker::{self, Place};
 use crate::{epoll_server, machine, ring_server};
 
 /// Argument that makes this program a server.
@@ -78,6 +79,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Anonymous memory of its own, in bytes.
+    pub(crate) fn private_bytes(&self) -> io::Result<u64> {
+        machine::private_bytes(self.child.id())
+    }
+
     pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
         machine::cpu_ns(self.child.id())
     }
@@ -93,8 +99,24 @@ impl Drop for Server {
 
 /// Starts a server of this program.
 pub(crate) fn start(reactor: Reactor, role: Role) -> io::Result<Server> {
+    let (mut server, line) = spawn(&[SERVE_FLAG, reactor.name(), role.name()])?;
+    let port = line.trim().parse().map_err(io::Error::other)?;
+    server.addr.set_port(port);
+    Ok(server)
+}
+
+/// Starts a broker with so many channels besides `room`.
+pub(crate) fn start_broker(channels: usize) -> io::Result<(Server, Place)> {
+    let (mut server, line) = spawn(&[broker::SERVE_FLAG, &channels.to_string()])?;
+    let place = Place::parse(&line)?;
+    server.addr = place.frontends;
+    Ok((server, place))
+}
+
+/// This program with these arguments, and the first line that it says.
+fn spawn(arguments: &[&str]) -> io::Result<(Server, String)> {
     let child = Command::new(std::env::current_exe()?)
-        .args([SERVE_FLAG, reactor.name(), role.name()])
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -106,9 +128,7 @@ pub(crate) fn start(reactor: Reactor, role: Role) -> io::Result<Server> {
         .ok_or(io::ErrorKind::BrokenPipe)?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let port = line.trim().parse().map_err(io::Error::other)?;
-    server.addr.set_port(port);
-    Ok(server)
+    Ok((server, line))
 }
 
 /// Is a server until killed.

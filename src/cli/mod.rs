@@ -6,6 +6,7 @@
 mod demo;
 mod serve;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),

@@ -15,6 +15,9 @@ pub struct Outbox {
     bytes: Vec<u8>,
     /// Bytes at the front that are sent already.
     sent: usize,
+    /// Bytes that count not as deliveries: those of replies, while they may
+    /// still be queued.
+    replies: usize,
 }
 
 /// How far a [`Outbox::flush`] came.
@@ -54,6 +57,11 @@ impl Outbox {
     ///
     /// [`OUTBOX_READ_PAUSE_BYTES`]: crate::limits::OUTBOX_READ_PAUSE_BYTES
     pub fn push(&mut self, bytes: &[u8], spare: &mut Spare) {
+        self.replies += bytes.len();
+        self.append(bytes, spare);
+    }
+
+    fn append(&mut self, bytes: &[u8], spare: &mut Spare) {
         if self.bytes.capacity() == 0 && !bytes.is_empty() {
             self.bytes = spare.take();
         }
@@ -66,15 +74,17 @@ impl Outbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Queues a delivery, all of it or nothing.
+    /// Queues a delivery, all of it or nothing. A long reply before it, such as
+    /// a roster, makes nobody a slow consumer: it is not counted.
     ///
     /// # Errors
-    /// [`OutboxFull`] past [`OUTBOX_BYTES_MAX`]; nothing is queued then.
+    /// [`OutboxFull`] past [`OUTBOX_BYTES_MAX`] of deliveries; nothing is queued then.
     pub fn try_push(&mut self, bytes: &[u8], spare: &mut Spare) -> Result<(), OutboxFull> {
-        if bytes.len() > OUTBOX_BYTES_MAX.saturating_sub(self.len()) {
+        let deliveries = self.len() - self.replies;
+        if bytes.len() > OUTBOX_BYTES_MAX.saturating_sub(deliveries) {
             return Err(OutboxFull);
         }
-        self.push(bytes, spare);
+        self.append(bytes, spare);
         Ok(())
     }
 
@@ -86,6 +96,8 @@ impl Outbox {
         match socket.send(&self.bytes[self.sent..]) {
             Sent::Bytes(count) => {
                 self.sent += count;
+                // Which bytes are left is not known; never too few replies.
+                self.replies = self.replies.min(self.len());
                 if self.is_empty() {
                     self.clear(spare);
                     return Flushed::Empty;
@@ -105,6 +117,7 @@ impl Outbox {
     pub fn clear(&mut self, spare: &mut Spare) {
         spare.give_back(std::mem::take(&mut self.bytes));
         self.sent = 0;
+        self.replies = 0;
     }
 }
 

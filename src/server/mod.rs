@@ -2,23 +2,25 @@
 
 #![forbid(unsafe_code)]
 
-mod control;
+mod control_thread;
 mod error;
 
 pub use error::StartError;
 
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::control::{Cookie, Handle, NodeLock};
+use crate::control::{self, Cookie, Handle, NodeLock};
 use crate::limits::SHARDS_MAX;
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
-use control::ControlThread;
+use control_thread::ControlThread;
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
 #[derive(Clone, Debug)]
@@ -68,6 +70,14 @@ impl Node {
         }
         // A browser takes a descriptor; the usual soft limit is made for shells.
         sys::raise_descriptor_limit().map_err(StartError::Thread)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&storage_dir)
+            .map_err(|source| control::Error::Storage {
+                path: storage_dir.clone(),
+                source,
+            })?;
         let lock = NodeLock::acquire(&storage_dir, &node_name)?;
         let cookie = Cookie::load_or_create(&storage_dir, &node_name)?;
         let failed = |what, addr| move |source| StartError::Bind { what, addr, source };

@@ -223,8 +223,10 @@ impl Effects for Io {
             Sent::Full => 0,
             Sent::Failed(_) => return doom(connection, Doom::Lost, &mut self.notes),
         };
-        connection.outbox.push(&batch[sent..], &mut self.spare);
-        block(connection, &mut self.driver, &mut self.notes);
+        match connection.outbox.try_push(&batch[sent..], &mut self.spare) {
+            Ok(()) => block(connection, &mut self.driver, &mut self.notes),
+            Err(_) => doom(connection, Doom::Slow, &mut self.notes),
+        }
     }
 
     fn resume(&mut self, conn: ConnId) {

@@ -97,6 +97,62 @@ impl Broker {
             .expect("opened");
     }
 
+    /// Opens many channels at once.
+    pub fn open_channels(&self, names: &[String]) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let handle = self.node().handle();
+        let opened = names.iter().map(|name| {
+            let name = ChannelName::parse(name).expect("a channel name");
+            handle.open_channel(path.clone(), name)
+        });
+        let opened = self
+            .runtime
+            .block_on(futures_util::future::join_all(opened));
+        assert!(opened.iter().all(Result::is_ok));
+    }
+
+    /// How many subscribers a channel of `/test` has, hidden ones included.
+    pub fn subscribers(&self, name: &str) -> u32 {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let name = ChannelName::parse(name).expect("a channel name");
+        let count = self
+            .runtime
+            .block_on(self.node().handle().subscribers(path, name));
+        count.expect("counted")
+    }
+
+    /// Waits for this number: who closes or is lost leaves without a receipt.
+    pub fn expect_subscribers(&self, name: &str, count: u32) {
+        let begun = std::time::Instant::now();
+        while self.subscribers(name) != count {
+            assert!(begun.elapsed() < PATIENCE, "never {count} subscribers");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until no shard knows a worker of `/test` any longer.
+    pub fn expect_no_workers(&self) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let handle = self.node().handle();
+        let begun = std::time::Instant::now();
+        let known = || self.runtime.block_on(handle.workers(path.clone()));
+        while !known().expect("listed").is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "a worker that stays");
+            std::thread::yield_now();
+        }
+        // Every shard has applied what was decided before.
+        self.runtime.block_on(handle.settle()).expect("settled");
+    }
+
+    /// Gives `/test` another access token; [`Self::token`] keeps the old one.
+    pub fn replace_token(&self) {
+        let path = VhostPath::parse("/test").expect("a vhost path");
+        let replaced = self
+            .runtime
+            .block_on(self.node().handle().replace_token(path));
+        replaced.expect("replaced");
+    }
+
     pub fn close_channel(&self, name: &str) {
         let path = VhostPath::parse("/test").expect("a vhost path");
         let name = ChannelName::parse(name).expect("a channel name");

@@ -31,6 +31,20 @@ fn takes_deliveries_up_to_its_bound() {
 }
 
 #[test]
+fn replies_take_no_room_from_deliveries() {
+    let mut spare = Spare::new();
+    let mut outbox = Outbox::new();
+    outbox.push(&vec![0; 2 * OUTBOX_BYTES_MAX], &mut spare);
+    let most = vec![0; OUTBOX_BYTES_MAX];
+    assert_eq!(outbox.try_push(&most, &mut spare), Ok(()));
+    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+    // Sent or given up, they count no longer.
+    outbox.clear(&mut spare);
+    assert_eq!(outbox.try_push(&most, &mut spare), Ok(()));
+    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+}
+
+#[test]
 fn owns_nothing_while_empty() {
     let (socket, _client) = pair();
     let mut spare = Spare::new();

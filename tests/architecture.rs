@@ -1,0 +1,272 @@
+//! The floors hold: imports point down only, `unsafe` stays in its rooms, and
+//! runtimes are named only where they belong (docs/architecture.md).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Floor by floor: a module, and what it may import of this crate besides itself.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("limits", &[]),
+    ("model", &["limits"]),
+    ("wire", &["limits", "model"]),
+    ("sys", &["limits"]),
+    // Frames are encoded where they get their place in the order (decision 0002).
+    ("hub", &["limits", "model", "wire"]),
+    ("session", &["limits", "model", "wire", "hub"]),
+    ("net", &["limits", "model", "sys"]),
+    ("mesh", &["limits", "model", "hub", "sys"]),
+    (
+        "shard",
+        &[
+            "limits", "model", "wire", "hub", "session", "net", "mesh", "sys",
+        ],
+    ),
+    ("control", &["limits", "model", "hub", "mesh"]),
+    (
+        "server",
+        &[
+            "limits", "model", "hub", "mesh", "net", "sys", "shard", "control",
+        ],
+    ),
+    ("cli", &["limits", "model", "server", "control"]),
+    ("main", &["cli"]),
+];
+
+const MAY_HOLD_UNSAFE: &[&str] = &["net", "sys"];
+
+/// Crates that only some floors may name.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("glommio", &["shard"]),
+    ("tokio", &["control", "server", "cli", "mesh"]),
+    ("axum", &["control", "cli"]),
+    ("io_uring", &["net"]),
+    ("libc", &["net", "sys"]),
+    ("kosmonaut", &["cli"]),
+];
+
+/// Past this a file is split.
+const LINES_MAX: usize = 800;
+
+struct Source {
+    module: String,
+    path: PathBuf,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let inside = path.strip_prefix(root).expect("below the root");
+            let first = inside.components().next().expect("a name").as_os_str();
+            let module = first.to_string_lossy().trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).expect("text");
+            found.push(Source { module, path, text });
+        }
+    }
+}
+
+/// The text without comments and without what only tests hold.
+fn code(source: &Source) -> String {
+    let is_test = source
+        .path
+        .components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+    if is_test {
+        return String::new();
+    }
+    let end = source
+        .text
+        .find("#[cfg(test)]\nmod tests {")
+        .unwrap_or(source.text.len());
+    let lines = source.text[..end]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(""));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_word(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// The modules that follow `crate::`, one by one or in braces.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if at > 0 && (is_word(code.as_bytes().get(at - 1)) || code.as_bytes()[at - 1] == b'$') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut name = String::new();
+            for letter in list.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.extend([std::mem::take(&mut name)]),
+                    letter if depth == 0 && !letter.is_whitespace() => name.push(letter),
+                    _ => {}
+                }
+            }
+            found.insert(name);
+        } else {
+            found.insert(rest.to_owned());
+        }
+    }
+    let word = |name: &String| {
+        name.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .map(str::to_owned)
+    };
+    found
+        .iter()
+        .filter_map(word)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn violations(module: &str, code: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let allowed = MAY_IMPORT
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, allowed)| *allowed);
+    let Some(allowed) = allowed else {
+        return vec![format!("{module} stands on no floor")];
+    };
+    for import in imports(code) {
+        if import != module && !allowed.contains(&import.as_str()) {
+            wrong.push(format!("{module} imports {import}"));
+        }
+    }
+    if !MAY_HOLD_UNSAFE.contains(&module) {
+        for (at, word) in code.match_indices("unsafe") {
+            if code
+                .as_bytes()
+                .get(at + word.len())
+                .is_some_and(u8::is_ascii_whitespace)
+            {
+                wrong.push(format!("{module} holds unsafe code"));
+            }
+        }
+    }
+    for (name, rooms) in ROOMS {
+        let path = format!("{name}::");
+        let named = code.match_indices(&path).any(|(at, _)| {
+            let before = at.checked_sub(1).map(|before| code.as_bytes()[before]);
+            !before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+        });
+        if named && !rooms.contains(&module) {
+            wrong.push(format!("{module} names {name}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.module != "lib") {
+        let found = violations(&source.module, &code(source));
+        wrong.extend(
+            found
+                .into_iter()
+                .map(|what| format!("{}: {what}", source.path.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_catches_violations() {
+    assert_eq!(
+        violations("hub", "use crate::net::Driver;"),
+        ["hub imports net"]
+    );
+    assert_eq!(
+        violations("wire", "use crate::{limits, hub::{Hub, Flow}};"),
+        ["wire imports hub"]
+    );
+    assert_eq!(
+        violations("session", "fn f() { crate::shard::g() }"),
+        ["session imports shard"]
+    );
+    assert_eq!(
+        violations("hub", "fn f() { unsafe { g() } }"),
+        ["hub holds unsafe code"]
+    );
+    assert_eq!(
+        violations("hub", "use glommio::Task;"),
+        ["hub names glommio"]
+    );
+    assert_eq!(violations("attic", ""), ["attic stands on no floor"]);
+    assert!(
+        violations(
+            "hub",
+            "use crate::{limits::A, model::{B, C}}; use super::net;"
+        )
+        .is_empty()
+    );
+    assert!(violations("model", "#![forbid(unsafe_code)]").is_empty());
+}
+
+#[test]
+fn every_safe_module_forbids_unsafe() {
+    for source in sources() {
+        let name = source.path.file_name().expect("a name");
+        let is_root = name == "mod.rs"
+            && source.path.parent().is_some_and(|folder| {
+                folder
+                    .file_name()
+                    .is_some_and(|folder| *folder == *source.module)
+            });
+        let exempt = MAY_HOLD_UNSAFE.contains(&source.module.as_str());
+        if is_root && !exempt {
+            let forbids = source.text.contains("#![forbid(unsafe_code)]");
+            assert!(
+                forbids,
+                "{} does not forbid unsafe code",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for source in sources() {
+        let lines = source.text.lines().count();
+        assert!(
+            lines <= LINES_MAX,
+            "{} has {lines} lines",
+            source.path.display()
+        );
+    }
+}
+
+#[test]
+fn every_bound_gives_its_reason() {
+    let source = sources()
+        .into_iter()
+        .find(|source| source.module == "limits")
+        .expect("limits");
+    let mut before = "";
+    for line in source.text.lines() {
+        if line.starts_with("pub const") {
+            assert!(before.starts_with("///"), "no reason for {line}");
+        }
+        before = line;
+    }
+}
