@@ -116,13 +116,16 @@ fn a_second_node_on_the_same_storage() {
 #[test]
 fn a_storage_directory_that_cannot_be_used() {
     let storage = tempfile::tempdir().expect("a temporary directory");
-    let missing = storage.path().join("missing");
     let file = storage.path().join("file");
     fs::write(&file, "").expect("written");
-    for dir in [&missing, &file] {
-        let message = refusal(config(dir));
+    for dir in [file.clone(), file.join("below")] {
+        let message = refusal(config(&dir));
         assert!(message.contains(&dir.display().to_string()), "{message}");
     }
+    // One that is not there is made, with what leads to it.
+    let missing = storage.path().join("a/b");
+    stop(Node::start(config(&missing)).expect("started"));
+    assert!(missing.join("test-node.cookie").is_file());
     // Who may write everywhere anyway can't be refused.
     let locked = storage.path().join("locked");
     fs::create_dir(&locked).expect("created");
