@@ -1,15 +1,16 @@
 //! Section 3.7: a receiver that does not read delays nobody; past its bound it
 //! is evicted with 1013.
 
+use std::io::Write;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use webrocket::limits::{LINGER_TIMEOUT, OUTBOX_BYTES_MAX};
 
 use crate::SHARDS;
-use crate::raw::Raw;
+use crate::raw::{BAD_REQUEST, Raw, TEXT, masked};
 use crate::support::Broker;
 
 /// A browser whose socket takes little, so that its outbox fills soon.
@@ -98,10 +99,10 @@ fn who_asks_without_reading_is_held_back() {
     let mut greedy = slow_browser(&broker);
     let mut writer = greedy.stream.try_clone().expect("the same socket");
     let asking = std::thread::spawn(move || {
-        let message = crate::raw::masked(crate::raw::TEXT, b"?");
+        let message = masked(TEXT, b"?");
         let stream = message.repeat(1000);
         for _ in 0..ASKED / 1000 {
-            std::io::Write::write_all(&mut writer, &stream).expect("sent");
+            writer.write_all(&stream).expect("sent");
         }
     });
     // Meanwhile others are served.
@@ -111,11 +112,42 @@ fn who_asks_without_reading_is_held_back() {
         other.broadcast("room", "said", json!({"n": n}));
         assert_eq!(other.receive()["said"]["n"], n);
     }
-    let expected = crate::raw::BAD_REQUEST.as_bytes();
+    let expected = BAD_REQUEST.as_bytes();
     for _ in 0..ASKED {
         let head = greedy.read(2);
         assert_eq!(head[1] as usize, expected.len());
         assert_eq!(greedy.read(expected.len()), expected);
     }
     asking.join().expect("all sent");
+}
+
+/// The same with its own events, which travel over their home shard: it is
+/// held back before they come back to more than its outbox takes.
+#[test]
+fn who_broadcasts_without_reading_is_held_back() {
+    const EVENTS: usize = 60;
+    for shards in SHARDS {
+        let broker = Broker::with_channels(shards, &["room", "room.2"]);
+        for channel in ["room", "room.2"] {
+            let mut greedy = slow_browser(&broker);
+            greedy.send_text(&json!({"subscribe": {"channel": channel}}).to_string());
+            assert_eq!(greedy.receive()[":subscribed"]["channel"], channel);
+            let mut writer = greedy.stream.try_clone().expect("the same socket");
+            let text = "x".repeat(100_000);
+            let speaking = std::thread::spawn(move || {
+                for n in 0..EVENTS {
+                    let event = json!({"broadcast":
+                        {"channel": channel, "event": "said", "data": {"n": n, "text": text}}});
+                    let frame = masked(TEXT, event.to_string().as_bytes());
+                    writer.write_all(&frame).expect("sent");
+                }
+            });
+            // Time for the flood to fill what it can; nothing depends on it.
+            std::thread::sleep(Duration::from_millis(200));
+            for n in 0..EVENTS {
+                assert_eq!(greedy.receive()["said"]["n"], n);
+            }
+            speaking.join().expect("all sent");
+        }
+    }
 }
