@@ -102,9 +102,8 @@ impl Client {
         }
     }
 
-    /// Writes the answers whose turn it is; tells how many.
-    pub fn take_answers(&mut self, out: &mut Vec<u8>) -> usize {
-        let mut count = 0;
+    /// Writes the answers whose turn it is.
+    pub fn take_answers(&mut self, out: &mut Vec<u8>) {
         while let Some((_, Some(reply))) = self.outstanding.front() {
             match reply {
                 Reply::Heartbeat => out.extend_from_slice(packet::HEARTBEAT),
@@ -113,12 +112,10 @@ impl Client {
                 Reply::Outcome(Outcome::Failed(status)) => packet::write_error(out, *status),
             }
             self.outstanding.pop_front();
-            count += 1;
         }
         if self.outstanding.is_empty() {
             self.barred = false;
         }
-        count
     }
 }
 

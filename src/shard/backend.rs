@@ -52,6 +52,7 @@ impl Pump {
     ) -> usize {
         let mut done = start;
         let mut taken = false;
+        let mut answers = Vec::new();
         while client.has_room() && self.may_go_on(conn) {
             match client.scanner.next(&bytes[done..]) {
                 Ok(None) => break,
@@ -63,8 +64,12 @@ impl Pump {
                     }
                     taken = true;
                     done += consumed;
+                    // At once: what was answered must not be in the way of the
+                    // next request, for nothing would resume the connection.
+                    client.take_answers(&mut answers);
                 }
                 Err(_) => {
+                    self.io.push(conn.slot, &answers);
                     self.refuse_backend(conn, Status::BadRequest);
                     return bytes.len();
                 }
@@ -80,7 +85,7 @@ impl Pump {
             }
         }
         self.set_client_deadline(conn, &client, taken, done < bytes.len());
-        self.give_answers(conn, &mut client);
+        self.give_answers(conn, &client, &answers);
         self.set_role(conn, Role::Client(client));
         done
     }
@@ -153,16 +158,15 @@ impl Pump {
             .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
     }
 
-    /// Writes the answers whose turn it is, and closes after the only one.
-    fn give_answers(&mut self, conn: ConnId, client: &mut Client) {
-        let mut out = Vec::new();
-        if client.take_answers(&mut out) == 0 {
+    /// Queues the answers whose turn it was, and closes after the only one.
+    fn give_answers(&mut self, conn: ConnId, client: &Client, answers: &[u8]) {
+        if answers.is_empty() {
             return;
         }
         if client.is_kept() {
-            self.io.push(conn.slot, &out);
+            self.io.push(conn.slot, answers);
         } else {
-            self.close_backend(conn, &out);
+            self.close_backend(conn, answers);
         }
     }
 
@@ -179,7 +183,9 @@ impl Pump {
             return;
         };
         client.settle(request, Reply::Outcome(outcome));
-        self.give_answers(conn, &mut client);
+        let mut answers = Vec::new();
+        client.take_answers(&mut answers);
+        self.give_answers(conn, &client, &answers);
         self.set_role(conn, Role::Client(client));
         // There may be requests that had no room, or an end that waited.
         self.io.resume(conn);
