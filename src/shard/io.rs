@@ -158,9 +158,7 @@ impl Io {
         }
         match connection.outbox.flush(&connection.socket, &mut self.spare) {
             // It may have been held back for what was queued.
-            Flushed::Empty if connection.flags.readable || !connection.inbox.is_empty() => {
-                self.list(slot);
-            }
+            Flushed::Empty if connection.has_work() => self.list(slot),
             Flushed::Empty => {}
             Flushed::Blocked => block(connection, &mut self.driver, &mut self.notes),
             Flushed::Failed(_) => doom(connection, Doom::Lost, &mut self.notes),

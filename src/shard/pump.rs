@@ -231,14 +231,11 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.doomed {
-            return;
-        }
-        if connection.is_held_back() {
+        if connection.flags.doomed || connection.is_held_back() {
             return;
         }
         // What waited comes first.
-        if !connection.inbox.is_empty() || connection.has_held() {
+        if connection.has_waiting() {
             let mut inbox = std::mem::take(&mut connection.inbox);
             let consumed = self.handle_bytes(conn, &mut inbox);
             self.store_rest(conn, inbox, consumed);
@@ -246,13 +243,13 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.readable && !connection.flags.waiting && !connection.flags.listed {
+        if connection.flags.readable && !connection.flags.listed && !connection.is_held_back() {
             self.receive(conn);
         }
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.ended && !connection.flags.waiting && !connection.flags.listed {
+        if connection.flags.ended && !connection.flags.listed && !connection.is_held_back() {
             self.handle_end(conn);
         }
     }
