@@ -105,16 +105,16 @@ impl Pump {
     /// Whether the connection's next message may be taken; lists it for the
     /// next turn where only this one is full.
     pub(super) fn may_go_on(&mut self, conn: ConnId) -> bool {
-        let saturated = self.hub.is_saturated();
+        let full = self.is_full();
         let Some(connection) = self.io.get(conn) else {
             return false;
         };
         let held_back = connection.flags.waiting
             || connection.is_closing()
             || connection.outbox.len() > OUTBOX_READ_PAUSE_BYTES;
-        if !held_back && saturated {
+        if !held_back && full {
             self.io.list(conn.slot);
         }
-        !held_back && !saturated
+        !held_back && !full
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Pump {
     /// All connections of the shard are read into this one.
     buffer: Box<[u8]>,
     events: Vec<Event>,
+    /// Which of its sources a turn begins with.
+    first_source: usize,
     draining: bool,
 }
 
@@ -45,6 +47,7 @@ impl Pump {
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
+            first_source: 0,
             draining: false,
         })
     }
@@ -68,7 +71,7 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let busy = !self.io.ready.is_empty()
+        let busy = (!self.io.ready.is_empty() && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
             || self.io.port.has_incoming();
@@ -100,8 +103,7 @@ impl Pump {
         self.hub.set_time(epoch_ms as u64, &mut self.io);
         self.handle_events();
         self.handle_timers();
-        self.handle_envelopes();
-        self.read_ready();
+        self.take_in();
         self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
         self.handle_notes();
         self.flush_outboxes();
@@ -185,19 +187,42 @@ impl Pump {
         }
     }
 
-    fn handle_envelopes(&mut self) {
+    /// Takes in what the turn has room for. Where that is not all, the next turn
+    /// begins with another source, so that a flood from one (other shards'
+    /// events, say) starves no other (a worker's heartbeats).
+    fn take_in(&mut self) {
+        if self.hub.is_saturated() {
+            return;
+        }
+        for offset in 0..3 {
+            match (self.first_source + offset) % 3 {
+                0 => self.take_deliveries(),
+                1 => self.take_requests(),
+                _ => self.read_ready(),
+            }
+        }
+        if self.hub.is_saturated() {
+            self.first_source = (self.first_source + 1) % 3;
+        }
+    }
+
+    fn take_deliveries(&mut self) {
         for _ in 0..ENVELOPES_PER_TURN_MAX {
             if self.hub.is_saturated() {
-                return;
+                break;
             }
             let Some(delivery) = self.io.port.take_delivery() else {
                 break;
             };
             self.hub.handle_delivery(delivery, &mut self.io);
         }
+        self.handle_notes();
+    }
+
+    fn take_requests(&mut self) {
         for _ in 0..ENVELOPES_PER_TURN_MAX {
             if self.hub.is_saturated() {
-                return;
+                break;
             }
             let Some(request) = self.io.port.take_request() else {
                 break;
@@ -207,10 +232,16 @@ impl Pump {
         self.handle_notes();
     }
 
+    /// Whether nothing more is to be read now: so much waits to be sent to this
+    /// shard's connections, or to other shards.
+    pub(super) fn is_full(&self) -> bool {
+        self.hub.is_saturated() || self.io.port.is_congested()
+    }
+
     fn read_ready(&mut self) {
         let count = self.io.ready.len().min(READS_PER_TURN_MAX);
         for index in 0..count {
-            if self.hub.is_saturated() {
+            if self.is_full() {
                 self.io.ready.drain(..index);
                 return;
             }
