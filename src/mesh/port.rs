@@ -190,6 +190,13 @@ impl ShardPort {
         delivery || control() || (!self.is_congested() && request())
     }
 
+    /// Whether control is gone and has left nothing in the ring.
+    pub fn is_orphaned(&self) -> bool {
+        self.from_control
+            .as_ref()
+            .is_none_or(|ring| ring.is_abandoned() && ring.is_empty())
+    }
+
     /// Whether nothing waits in a backlog, so that refused requests may be offered again.
     pub fn has_room(&self) -> bool {
         self.request_backlog == 0 && self.delivery_backlog == 0 && self.control_backlog.is_empty()
@@ -298,5 +305,13 @@ impl ControlPort {
     /// The next message from any shard; `None` when all shards are gone.
     pub async fn receive(&mut self) -> Option<ToControl> {
         self.inbox.recv().await
+    }
+}
+
+/// The shards wait for control's end when they have drained.
+impl Drop for ControlPort {
+    fn drop(&mut self) {
+        self.outlets.clear();
+        self.wakers.iter().for_each(Waker::wake);
     }
 }

@@ -99,3 +99,13 @@ fn a_sleeping_shard_is_woken_once() {
     sleeper.awake();
     assert!(matches!(ports[0].take_delivery(), Some(Delivery::Drain)));
 }
+
+#[test]
+fn a_shard_is_an_orphan_once_all_that_control_sent_is_taken() {
+    let (mut ports, mut control) = build(1).expect("ports");
+    control.try_deliver(0, Delivery::Drain).expect("room");
+    drop(control);
+    assert!(!ports[0].is_orphaned());
+    assert!(matches!(ports[0].take_delivery(), Some(Delivery::Drain)));
+    assert!(ports[0].is_orphaned());
+}

@@ -101,7 +101,7 @@ impl Shard {
         Ok(Self { thread })
     }
 
-    /// Waits until the shard has drained.
+    /// Waits until the shard has drained and control is gone.
     ///
     /// # Errors
     /// Why it ended before its time.

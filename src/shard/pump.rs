@@ -24,6 +24,8 @@ pub(super) struct Pump {
     /// Which of its sources a turn begins with.
     first_source: usize,
     draining: bool,
+    /// Control knows that no connection is left.
+    drained: bool,
 }
 
 impl Pump {
@@ -49,10 +51,12 @@ impl Pump {
             events: Vec::new(),
             first_source: 0,
             draining: false,
+            drained: false,
         })
     }
 
-    /// Runs until the shard has drained.
+    /// Runs until control, having drained every shard, is gone. Until then even
+    /// a shard without connections is home to what others still wait for.
     pub(super) fn run(mut self) -> Result<(), ShardError> {
         let shard = self.io.port.id();
         loop {
@@ -61,9 +65,11 @@ impl Pump {
             self.sleeper.awake();
             polled.map_err(|source| ShardError::Ring { shard, source })?;
             self.turn();
-            if self.draining && self.io.connections.is_empty() {
+            if self.draining && !self.drained && self.io.connections.is_empty() {
+                self.drained = true;
                 self.io.port.control(ToControl::Drained { shard });
-                self.io.port.flush();
+            }
+            if self.drained && self.io.port.is_orphaned() {
                 return Ok(());
             }
         }
@@ -79,7 +85,7 @@ impl Pump {
             return Some(Duration::ZERO);
         }
         self.sleeper.sleep();
-        if self.io.port.has_incoming() {
+        if self.io.port.has_incoming() || (self.drained && self.io.port.is_orphaned()) {
             return Some(Duration::ZERO);
         }
         let timer = self
