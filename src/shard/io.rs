@@ -256,6 +256,8 @@ impl Effects for Io {
     fn worker_replaced(&mut self, worker: ConnId) {
         if let Some(connection) = self.connections.get_mut(worker.slot as usize)
             && connection.id == worker
+            // Doomed anew, one that closes already would not be read to its end.
+            && !connection.is_closing()
         {
             doom(connection, Doom::Replaced, &mut self.notes);
         }
