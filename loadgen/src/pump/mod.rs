@@ -207,7 +207,7 @@ impl Pump {
         }
         for event in events.drain(..) {
             match event {
-                Event::Readable(conn) => self.read(conn.slot as usize),
+                Event::Readable(conn) | Event::HungUp(conn) => self.read(conn.slot as usize),
                 Event::Writable(conn) => self.handle_writable(conn.slot as usize),
                 // Nothing listens here and nobody rings.
                 Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
