@@ -129,6 +129,10 @@ pub(crate) struct Options {
 
 /// Options that don't go together.
 #[derive(Debug, PartialEq, Error)]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "each is too much or too little of something"
+)]
 pub(crate) enum Mismatch {
     /// A channel without enough clients.
     #[error(
