@@ -62,6 +62,8 @@ struct Seat {
     awaits_writable: bool,
     /// It has sent its request.
     is_connected: bool,
+    /// Its end waits behind what there is to read.
+    has_hung_up: bool,
     /// When the handshake is given up.
     deadline_ns: u64,
 }
@@ -207,7 +209,11 @@ impl Pump {
         }
         for event in events.drain(..) {
             match event {
-                Event::Readable(conn) | Event::HungUp(conn) => self.read(conn.slot as usize),
+                Event::Readable(conn) => self.read(conn.slot as usize),
+                Event::HungUp(conn) => {
+                    self.seats[conn.slot as usize].has_hung_up = true;
+                    self.read(conn.slot as usize);
+                }
                 Event::Writable(conn) => self.handle_writable(conn.slot as usize),
                 // Nothing listens here and nobody rings.
                 Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
@@ -246,7 +252,7 @@ impl Pump {
             match socket.recv(&mut self.buffer) {
                 Recv::Bytes(count) => {
                     self.handle_received(slot, count);
-                    if count < self.buffer.len() {
+                    if count < self.buffer.len() && !self.seats[slot].has_hung_up {
                         return;
                     }
                 }
