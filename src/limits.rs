@@ -181,7 +181,7 @@ pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
 /// Completions handled in one turn of the pump.
 pub const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 
-/// Envelopes taken from one ring in one turn.
+/// Deliveries, and as many requests, taken from all rings in one turn.
 pub const ENVELOPES_PER_TURN_MAX: usize = 1024;
 
 /// Granularity of a shard's timers. Every deadline is at least a hundred times longer.

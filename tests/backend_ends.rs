@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -166,5 +166,42 @@ fn refused_identities_are_answered_before_what_follows_is_thrown_away() {
         bytes.extend(vec![b'x'; 100_000]);
         backend.send(&bytes);
         assert_eq!(last_words(&mut backend), Some(error(402)));
+    }
+}
+
+/// Requests under way need the other shards, even those that have no
+/// connection left.
+#[test]
+fn a_drain_waits_for_the_answers_that_are_owed() {
+    for round in 0..20 {
+        let broker = Broker::with_channels(4, &["room"]);
+        let addr = broker.node().backend_addr();
+        let packets = [
+            &["OC", "new"][..],
+            &["CC", "new"],
+            &["BC", "room", "e", "{}"],
+        ]
+        .map(|frames| broker.packet("req", frames));
+        let clients: Vec<_> = packets
+            .into_iter()
+            .map(|packet| {
+                thread::spawn(move || {
+                    let mut answer = Vec::new();
+                    while let Ok(mut stream) = TcpStream::connect(addr) {
+                        let asked = stream.write_all(&packet);
+                        // Past the drain nobody answers.
+                        if asked
+                            .and_then(|()| stream.read_to_end(&mut answer))
+                            .is_err()
+                        {
+                            break;
+                        }
+                    }
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(50));
+        assert!(broker.stop(), "round {round}");
+        clients.into_iter().for_each(|it| it.join().expect("ended"));
     }
 }

@@ -9,9 +9,12 @@ use crate::model::{SingleAccessToken, VhostId};
 #[derive(Default)]
 pub(super) struct Tokens {
     issued: FxHashMap<SingleAccessToken, Issued>,
-    /// In the order of expiry; holds taken ones too, until their time.
+    /// In the order of expiry; holds taken ones too, but not many more than others.
     expiries: VecDeque<(u64, SingleAccessToken)>,
 }
+
+/// Taken tokens that are left among the expiries whatever else is there.
+const TAKEN_TOKENS_KEPT: usize = 1024;
 
 struct Issued {
     vhost: VhostId,
@@ -26,6 +29,13 @@ impl Tokens {
         grant: Box<Grant>,
         expires_at_ms: u64,
     ) {
+        // Most are taken at once and would wait here for a day. Halving each
+        // time makes it cheap.
+        if self.expiries.len() > 2 * self.issued.len() + TAKEN_TOKENS_KEPT {
+            let issued = &self.issued;
+            self.expiries
+                .retain(|(_, token)| issued.contains_key(token));
+        }
         // Nearly always at the end: all tokens live equally long.
         let place = self
             .expiries
@@ -95,6 +105,22 @@ mod tests {
         assert_eq!(tokens.expire(100), None);
         assert!(tokens.take(VhostId(1), &token(2)).is_some());
         assert_eq!(tokens.expire(300), None);
+    }
+
+    #[test]
+    fn remembers_few_tokens_that_were_taken() {
+        let mut tokens = Tokens::default();
+        tokens.issue(VhostId(1), token(255), grant(), 50);
+        for number in 0..4 * TAKEN_TOKENS_KEPT {
+            let mut bytes = [0; 64];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            let taken = SingleAccessToken::from_random(bytes);
+            tokens.issue(VhostId(1), taken, grant(), 100);
+            assert!(tokens.take(VhostId(1), &taken).is_some());
+            assert!(tokens.expiries.len() <= TAKEN_TOKENS_KEPT + 3);
+        }
+        assert_eq!(tokens.expire(50), Some(token(255)));
+        assert_eq!(tokens.expire(100), None);
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl ShardPort {
 
     /// The next request, unless deliveries of earlier ones still wait for room.
     pub fn take_request(&mut self) -> Option<Request> {
-        if self.delivery_backlog > 0 {
+        if self.is_congested() {
             return None;
         }
         take_in_turn(&mut self.requests_in, &mut self.next_request)
@@ -187,7 +187,7 @@ impl ShardPort {
                 .as_ref()
                 .is_some_and(|ring| !ring.is_empty())
         };
-        delivery || control() || (self.delivery_backlog == 0 && request())
+        delivery || control() || (!self.is_congested() && request())
     }
 
     /// Whether nothing waits in a backlog, so that refused requests may be offered again.
@@ -195,8 +195,17 @@ impl ShardPort {
         self.request_backlog == 0 && self.delivery_backlog == 0 && self.control_backlog.is_empty()
     }
 
-    /// Moves backlogs on and wakes the shards that were sent something.
+    /// Whether deliveries wait for room: whoever makes further ones has to wait,
+    /// or a slow shard's backlog grows without bound.
+    pub fn is_congested(&self) -> bool {
+        self.delivery_backlog > 0
+    }
+
+    /// Moves backlogs on and wakes the shards that were sent something. Called
+    /// once a turn: the next one begins at another ring.
     pub fn flush(&mut self) {
+        self.next_request += 1;
+        self.next_delivery += 1;
         if self.request_backlog > 0 {
             self.request_backlog -= flush_all(&mut self.requests_out, &mut self.touched);
         }
@@ -223,8 +232,8 @@ fn take_in_turn<T>(rings: &mut [Consumer<T>], next: &mut usize) -> Option<T> {
             *next = 0;
         }
         if let Ok(envelope) = rings[*next].pop() {
-            // Stays on this ring: draining it whole keeps its cache lines warm,
-            // the bound per turn keeps it fair.
+            // Stays on this ring: draining it whole keeps its cache lines warm.
+            // A ring that is never empty yields at the end of the turn.
             return Some(envelope);
         }
         *next += 1;
@@ -289,5 +298,13 @@ impl ControlPort {
     /// The next message from any shard; `None` when all shards are gone.
     pub async fn receive(&mut self) -> Option<ToControl> {
         self.inbox.recv().await
+    }
+}
+
+/// The shards wait for control's end when they have drained.
+impl Drop for ControlPort {
+    fn drop(&mut self) {
+        self.outlets.clear();
+        self.wakers.iter().for_each(Waker::wake);
     }
 }

@@ -63,9 +63,28 @@ fn no_request_is_taken_while_deliveries_wait() {
     b.try_request(0, leave(7)).expect("room");
     assert!(a.take_request().is_none());
     assert!(!a.has_incoming());
+    assert!(a.is_congested());
     assert!(b.take_delivery().is_some());
     a.flush();
+    assert!(!a.is_congested());
     assert_eq!(a.take_request().as_ref().map(number), Some(7));
+}
+
+#[test]
+fn a_ring_that_is_never_empty_starves_no_other() {
+    let (mut ports, _control) = build(3).expect("ports");
+    let [a, b, c] = &mut ports[..] else {
+        unreachable!()
+    };
+    b.try_request(2, leave(1)).expect("room");
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        a.try_request(2, leave(0)).expect("room");
+        a.try_request(2, leave(0)).expect("room");
+        numbers.extend(c.take_request().as_ref().map(number));
+        c.flush();
+    }
+    assert!(numbers.contains(&1), "{numbers:?}");
 }
 
 #[test]

@@ -82,6 +82,18 @@ impl Connection {
         self.flags.waiting || (asks && self.outbox.len() > OUTBOX_READ_PAUSE_BYTES)
     }
 
+    /// Whether something was received that is not handled: bytes, or a message
+    /// that the hub did not take.
+    pub(super) fn has_waiting(&self) -> bool {
+        let held = matches!(&self.role, Role::Frontend(frontend) if frontend.held.is_some());
+        held || !self.inbox.is_empty()
+    }
+
+    /// Whether a connection that is held back no more has to be listed.
+    pub(super) fn has_work(&self) -> bool {
+        self.flags.readable || self.flags.ended || self.has_waiting()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.flags.doomed || matches!(self.role, Role::Closing)
     }

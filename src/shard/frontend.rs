@@ -1,4 +1,4 @@
-use super::connection::{Connection, Role};
+use super::connection::Role;
 use super::pump::Pump;
 use crate::hub::{Effects, Flow};
 use crate::limits::OUTBOX_READ_PAUSE_BYTES;
@@ -7,13 +7,6 @@ use crate::session::{Frontend, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http;
 use crate::wire::message::Incoming;
-
-impl Connection {
-    /// Whether a message waits that the hub did not take.
-    pub(super) fn has_held(&self) -> bool {
-        matches!(&self.role, Role::Frontend(frontend) if frontend.held.is_some())
-    }
-}
 
 impl Pump {
     pub(super) fn handle_handshake(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
@@ -112,16 +105,16 @@ impl Pump {
     /// Whether the connection's next message may be taken; lists it for the
     /// next turn where only this one is full.
     pub(super) fn may_go_on(&mut self, conn: ConnId) -> bool {
-        let saturated = self.hub.is_saturated();
+        let full = self.is_full();
         let Some(connection) = self.io.get(conn) else {
             return false;
         };
         let held_back = connection.flags.waiting
             || connection.is_closing()
             || connection.outbox.len() > OUTBOX_READ_PAUSE_BYTES;
-        if !held_back && saturated {
+        if !held_back && full {
             self.io.list(conn.slot);
         }
-        !held_back && !saturated
+        !held_back && !full
     }
 }

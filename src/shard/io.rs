@@ -159,9 +159,7 @@ impl Io {
         }
         match connection.outbox.flush(&connection.socket, &mut self.spare) {
             // It may have been held back for what was queued.
-            Flushed::Empty if connection.flags.readable || !connection.inbox.is_empty() => {
-                self.list(slot);
-            }
+            Flushed::Empty if connection.has_work() => self.list(slot),
             Flushed::Empty => {}
             Flushed::Blocked => block(connection, &mut self.driver, &mut self.notes),
             Flushed::Failed(_) => doom(connection, Doom::Lost, &mut self.notes),
@@ -259,6 +257,8 @@ impl Effects for Io {
     fn worker_replaced(&mut self, worker: ConnId) {
         if let Some(connection) = self.connections.get_mut(worker.slot as usize)
             && connection.id == worker
+            // Doomed anew, one that closes already would not be read to its end.
+            && !connection.is_closing()
         {
             doom(connection, Doom::Replaced, &mut self.notes);
         }

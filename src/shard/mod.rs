@@ -101,7 +101,7 @@ impl Shard {
         Ok(Self { thread })
     }
 
-    /// Waits until the shard has drained.
+    /// Waits until every shard has drained.
     ///
     /// # Errors
     /// Why it ended before its time.

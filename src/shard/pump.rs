@@ -24,6 +24,8 @@ pub(super) struct Pump {
     /// Answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
     stage: Stage,
+    /// Which of its sources a turn begins with.
+    first_source: usize,
 }
 
 /// How far the shard is on its way to the end.
@@ -61,10 +63,12 @@ impl Pump {
             events: Vec::new(),
             answers: Vec::new(),
             stage: Stage::Serving,
+            first_source: 0,
         })
     }
 
-    /// Runs until the shard has drained.
+    /// Runs until every shard has drained. Until then even a shard without
+    /// connections is home to what others still wait for.
     pub(super) fn run(mut self) -> Result<(), ShardError> {
         let shard = self.io.port.id();
         loop {
@@ -87,7 +91,7 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let busy = !self.io.ready.is_empty()
+        let busy = (!self.io.ready.is_empty() && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
             || self.io.port.has_incoming();
@@ -119,8 +123,7 @@ impl Pump {
         self.hub.set_time(epoch_ms as u64, &mut self.io);
         self.handle_events();
         self.handle_timers();
-        self.handle_envelopes();
-        self.read_ready();
+        self.take_in();
         self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
         self.handle_notes();
         self.flush_outboxes();
@@ -204,19 +207,42 @@ impl Pump {
         }
     }
 
-    fn handle_envelopes(&mut self) {
+    /// Takes in what the turn has room for. Where that is not all, the next turn
+    /// begins with another source, so that a flood from one (other shards'
+    /// events, say) starves no other (a worker's heartbeats).
+    fn take_in(&mut self) {
+        if self.hub.is_saturated() {
+            return;
+        }
+        for offset in 0..3 {
+            match (self.first_source + offset) % 3 {
+                0 => self.take_deliveries(),
+                1 => self.take_requests(),
+                _ => self.read_ready(),
+            }
+        }
+        if self.hub.is_saturated() {
+            self.first_source = (self.first_source + 1) % 3;
+        }
+    }
+
+    fn take_deliveries(&mut self) {
         for _ in 0..ENVELOPES_PER_TURN_MAX {
             if self.hub.is_saturated() {
-                return;
+                break;
             }
             let Some(delivery) = self.io.port.take_delivery() else {
                 break;
             };
             self.hub.handle_delivery(delivery, &mut self.io);
         }
+        self.handle_notes();
+    }
+
+    fn take_requests(&mut self) {
         for _ in 0..ENVELOPES_PER_TURN_MAX {
             if self.hub.is_saturated() {
-                return;
+                break;
             }
             let Some(request) = self.io.port.take_request() else {
                 break;
@@ -226,10 +252,16 @@ impl Pump {
         self.handle_notes();
     }
 
+    /// Whether nothing more is to be read now: so much waits to be sent to this
+    /// shard's connections, or to other shards.
+    pub(super) fn is_full(&self) -> bool {
+        self.hub.is_saturated() || self.io.port.is_congested()
+    }
+
     fn read_ready(&mut self) {
         let count = self.io.ready.len().min(READS_PER_TURN_MAX);
         for index in 0..count {
-            if self.hub.is_saturated() {
+            if self.is_full() {
                 self.io.ready.drain(..index);
                 return;
             }
@@ -250,14 +282,11 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.doomed {
-            return;
-        }
-        if connection.is_held_back() {
+        if connection.flags.doomed || connection.is_held_back() {
             return;
         }
         // What waited comes first.
-        if !connection.inbox.is_empty() || connection.has_held() {
+        if connection.has_waiting() {
             let mut inbox = std::mem::take(&mut connection.inbox);
             let consumed = self.handle_bytes(conn, &mut inbox);
             self.store_rest(conn, inbox, consumed);
@@ -265,13 +294,13 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.readable && !connection.flags.waiting && !connection.flags.listed {
+        if connection.flags.readable && !connection.flags.listed && !connection.is_held_back() {
             self.receive(conn);
         }
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if connection.flags.ended && !connection.flags.waiting && !connection.flags.listed {
+        if connection.flags.ended && !connection.flags.listed && !connection.is_held_back() {
             self.handle_end(conn);
         }
     }

@@ -212,3 +212,25 @@ fn a_pong_event_is_taken_and_not_answered_er_15() {
     }
     browser.expect_nothing_before();
 }
+
+/// The answers are more than is queued before a connection is no longer read.
+#[test]
+fn messages_before_the_end_of_the_stream_are_all_handled() {
+    for shards in SHARDS {
+        let broker = Broker::with_channels(shards, &["room"]);
+        let mut other = broker.browser();
+        other.subscribe("room");
+        let mut raw = Raw::upgraded(&broker);
+        raw.send_text(r#"{"subscribe":{"channel":"room"}}"#);
+        raw.expect_text(r#"{":subscribed":{"channel":"room"}}"#);
+        let mut messages: Vec<u8> = (0..5000).flat_map(|_| masked(TEXT, b"x")).collect();
+        let last = br#"{"broadcast":{"channel":"room","event":"last"}}"#;
+        messages.extend(masked(TEXT, last));
+        raw.write(&messages);
+        raw.stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("connected");
+        let event = other.receive();
+        assert_eq!(event["last"]["channel"], json!("room"));
+    }
+}

@@ -1,7 +1,7 @@
 //! A raw HTTP client for admin REST.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -42,13 +42,23 @@ impl Answer {
 
 /// One request with the operator's cookie.
 pub fn admin(broker: &Broker, method: &str, path: &str) -> Answer {
-    let cookie = format!("X-WebRocket-Cookie: {}\r\n", broker.node().cookie());
-    admin_with(broker, method, path, &cookie, "")
+    let node = broker.node();
+    request(node.admin_addr(), node.cookie(), method, path)
+}
+
+/// The same, where there is no broker at hand.
+pub fn request(addr: SocketAddr, cookie: &str, method: &str, path: &str) -> Answer {
+    let cookie = format!("X-WebRocket-Cookie: {cookie}\r\n");
+    exchange(addr, method, path, &cookie, "")
 }
 
 /// One request with these header lines, each with its CR LF.
 pub fn admin_with(broker: &Broker, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(broker.node().admin_addr()).expect("connected");
+    exchange(broker.node().admin_addr(), method, path, headers, body)
+}
+
+fn exchange(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(addr).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
