@@ -33,6 +33,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, override_usage = "loadgen [OPTIONS]")]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+// The last of two wins, so that scripts can add to a set of their own.
+#[command(args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) role: Option<Role>,

@@ -37,6 +37,8 @@ enum Stage {
     /// `:subscribed` is awaited.
     Subscribing,
     Subscribed,
+    /// A close frame was sent.
+    Leaving,
     /// A close frame has come.
     Closed,
 }
@@ -149,9 +151,14 @@ impl Client {
         Ok(())
     }
 
-    /// Appends a close frame, unless one has been sent.
+    /// Appends a close frame, where one is due. Before the upgrade is answered
+    /// there is nobody to send it to.
     pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
-        if self.stage != Stage::Closed {
+        if !matches!(
+            self.stage,
+            Stage::Upgrading | Stage::Leaving | Stage::Closed
+        ) {
+            self.stage = Stage::Leaving;
             write_client_frame(out, Opcode::Close, MASK, &1000_u16.to_be_bytes());
         }
     }
@@ -193,6 +200,8 @@ impl Client {
                     return Err(Fault::Protocol("fragmented message"));
                 }
                 Opcode::Binary => return Err(Fault::Protocol("binary message")),
+                // Nothing follows a close frame.
+                Opcode::Ping if self.stage == Stage::Leaving => {}
                 Opcode::Ping => write_client_frame(out, Opcode::Pong, MASK, payload),
                 Opcode::Pong => {}
                 Opcode::Close => self.handle_close(payload, out, see),
@@ -235,8 +244,10 @@ impl Client {
 
     fn handle_close(&mut self, payload: &[u8], out: &mut Vec<u8>, see: &mut impl FnMut(Seen)) {
         let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-        let answer = payload.get(..2).unwrap_or_default();
-        write_client_frame(out, Opcode::Close, MASK, answer);
+        if self.stage != Stage::Leaving {
+            let answer = payload.get(..2).unwrap_or_default();
+            write_client_frame(out, Opcode::Close, MASK, answer);
+        }
         self.stage = Stage::Closed;
         see(Seen::Closed(code.unwrap_or(1005)));
     }

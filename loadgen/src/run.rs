@@ -102,7 +102,7 @@ struct Conductor<'a> {
 
 impl Conductor<'_> {
     async fn conduct(mut self, before: Sample) -> Marks {
-        let mut marks = Marks::new(before);
+        let mut marks = Marks::new(before, self.broker.map_or(0, SelfHosted::shards));
         let whole_ramp = self.ramp().await;
         marks.ramp_ns = self.shared.now_ns();
         marks.interrupted = !whole_ramp;

@@ -29,6 +29,7 @@ pub(crate) struct SelfHosted {
     child: Child,
     input: Option<ChildStdin>,
     ready: Ready,
+    shards: u16,
 }
 
 /// What the child says when it is ready.
@@ -75,6 +76,7 @@ impl SelfHosted {
                 child,
                 input,
                 ready,
+                shards,
             }),
             Err(_) => {
                 drop(input);
@@ -87,6 +89,11 @@ impl SelfHosted {
     /// Where browsers connect.
     pub(crate) fn websocket_addr(&self) -> SocketAddr {
         self.ready.websocket
+    }
+
+    /// How many it has.
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards
     }
 
     /// The vhost's path.

@@ -142,6 +142,12 @@ fn sequences_at_the_bound_and_past_it() {
 }
 
 #[test]
+fn the_last_of_two_wins() {
+    let plan = plan("--clients 3 --threads 2 --clients 5").expect("options that go together");
+    assert_eq!(plan.clients, 5);
+}
+
+#[test]
 fn options_that_exclude_each_other() {
     assert!(parse("--self-host --shards 2").is_ok());
     assert!(parse("--shards 2").is_err());

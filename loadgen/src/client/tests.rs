@@ -148,6 +148,21 @@ fn leaving_is_a_close_with_1000() {
     let mut out = Vec::new();
     client.leave(&mut out);
     assert_eq!(frames(&out), [(Opcode::Close, vec![0x03, 0xe8])]);
+    let mut bytes = Vec::new();
+    write_ping(&mut bytes, b"");
+    write_close(&mut bytes, CloseCode::NORMAL, "");
+    let (mut more, mut seen) = (Vec::new(), Vec::new());
+    let result = client.handle_bytes(&bytes, "load-0", &mut more, &mut |one| seen.push(one));
+    assert_eq!(result, Ok(()));
+    assert_eq!(seen, [Seen::Closed(1000)]);
+    assert!(more.is_empty(), "nothing follows a close frame");
+}
+
+#[test]
+fn leaving_before_the_upgrade_is_silent() {
+    let mut out = Vec::new();
+    Client::default().leave(&mut out);
+    assert!(out.is_empty());
 }
 
 #[test]

@@ -25,25 +25,40 @@ impl Pump {
         );
         self.tally.window = timeline.measure_ns..timeline.end_ns;
         let mut meter = Meter::Before;
+        let mut last_sent_ns = 0;
         loop {
             let now_ns = self.shared.now_ns();
             let end_ns = self.shared.end_ns(timeline);
             schedule.cut(end_ns);
             self.cpu = meter.read(now_ns, timeline.measure_ns, end_ns);
-            let drained_ns = end_ns + timeline.drain_ns;
-            if now_ns >= drained_ns {
-                return Ok(());
+            if now_ns >= end_ns + timeline.drain_ns {
+                self.give_up(&mut schedule);
             }
-            self.broadcast_due(&mut schedule);
+            if self.broadcast_due(&mut schedule) {
+                last_sent_ns = now_ns;
+            }
+            // Late ones get as long to arrive as those in time.
+            let drained_ns = last_sent_ns.max(end_ns) + timeline.drain_ns;
+            if now_ns >= drained_ns {
+                return self.turn(Duration::ZERO);
+            }
             let next_ns = schedule.next_ns().unwrap_or(drained_ns);
             let sleep = Duration::from_nanos(next_ns.saturating_sub(self.shared.now_ns()));
             self.turn(sleep.min(SLEEP_MAX))?;
         }
     }
 
+    /// A generator that is a whole drain behind stops trying.
+    fn give_up(&mut self, schedule: &mut Schedule) {
+        while let Some(due) = schedule.take_due(u64::MAX) {
+            let counts = due.intended_ns >= self.tally.window.start;
+            self.publishers[due.turn].unsent += u64::from(counts);
+        }
+    }
+
     /// What is due, however late it is. Broadcasts that one publisher sends in
-    /// one turn leave in one piece.
-    fn broadcast_due(&mut self, schedule: &mut Schedule) {
+    /// one turn leave in one piece. Tells whether there were any.
+    fn broadcast_due(&mut self, schedule: &mut Schedule) -> bool {
         let mut taken = 0;
         let mut turns = Vec::new();
         while taken < SENDS_PER_TURN_MAX {
@@ -59,6 +74,7 @@ impl Pump {
         for turn in turns {
             self.flush(self.publishers[turn].slot);
         }
+        taken > 0
     }
 
     fn broadcast(&mut self, due: Due) {

@@ -182,3 +182,112 @@ fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
         *into.entry(key).or_default() += count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const RUN: u32 = 5;
+
+    /// Two channels of two publishers: clients 0 and 2, and 1 and 3.
+    fn tally() -> Tally {
+        let plan = Plan {
+            clients: 4,
+            channels: 2,
+            publishers_per_channel: 2,
+            threads: 1,
+            rate: 1.0,
+            data_bytes: 64,
+            connect_rate: 1.0,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            drain: Duration::ZERO,
+        };
+        let mut tally = Tally::new(&plan, RUN, 4);
+        tally.window = 10..20;
+        tally
+    }
+
+    fn stamp(publisher: u32, sequence: u32, intended_ns: u64) -> Stamp {
+        Stamp {
+            run: RUN,
+            publisher,
+            sequence,
+            intended_ns,
+            sent_ns: intended_ns + 1,
+        }
+    }
+
+    fn see(tally: &mut Tally, number: u32, stamp: Stamp) {
+        tally.handle_seen(number as usize, number, Seen::Load(stamp), 1000);
+    }
+
+    #[test]
+    fn only_what_was_due_in_the_window_counts() {
+        let mut tally = tally();
+        for (sequence, intended_ns) in [(0, 9), (1, 10), (2, 19), (3, 20)] {
+            see(&mut tally, 2, stamp(0, sequence, intended_ns));
+        }
+        assert_eq!(tally.deliveries.delivered, 2);
+        assert_eq!(tally.tracker.lost(2, 0, &(0..4)), 0);
+        assert_eq!(tally.histograms.corrected.min(), 1000 - 19);
+        assert_eq!(tally.histograms.corrected.max(), 1000 - 10);
+        assert_eq!(tally.histograms.raw.max(), 1000 - 11);
+    }
+
+    #[test]
+    fn what_nobody_should_have_sent_here_is_strange() {
+        let mut tally = tally();
+        let other_channel = stamp(1, 0, 10);
+        let no_publisher = stamp(4, 0, 10);
+        let no_sequence = stamp(0, u32::MAX, 10);
+        for one in [other_channel, no_publisher, no_sequence] {
+            see(&mut tally, 2, one);
+        }
+        assert_eq!(tally.deliveries.strange, 3);
+        assert_eq!(tally.deliveries.delivered, 0);
+    }
+
+    #[test]
+    fn another_run_is_foreign() {
+        let mut tally = tally();
+        let run = RUN + 1;
+        see(
+            &mut tally,
+            2,
+            Stamp {
+                run,
+                ..stamp(0, 0, 10)
+            },
+        );
+        assert_eq!(tally.deliveries.foreign, 1);
+        assert_eq!(tally.tracker.lost(2, 0, &(0..1)), 1);
+    }
+
+    #[test]
+    fn late_ones_count_as_delivered_and_copies_do_not() {
+        let mut tally = tally();
+        for sequence in [1, 0, 0] {
+            see(&mut tally, 3, stamp(3, sequence, 10));
+        }
+        let expected = Deliveries {
+            delivered: 2,
+            duplicated: 1,
+            reordered: 1,
+            ..Deliveries::default()
+        };
+        assert_eq!(tally.deliveries, expected);
+        assert_eq!(tally.histograms.corrected.len(), 2);
+    }
+
+    #[test]
+    fn latencies_past_the_longest_count_as_that() {
+        let mut tally = tally();
+        let now_ns = 10 * nanoseconds(LATENCY_MAX);
+        tally.handle_seen(2, 2, Seen::Load(stamp(0, 0, 10)), now_ns);
+        let max = tally.histograms.corrected.max();
+        assert!(max.abs_diff(nanoseconds(LATENCY_MAX)) < nanoseconds(LATENCY_MAX) / 500);
+    }
+}

@@ -26,6 +26,8 @@ pub(crate) struct Marks {
     /// How long it lasted.
     pub(crate) measured: Duration,
     pub(crate) interrupted: bool,
+    /// Of our own broker; 0 where it is another's.
+    pub(crate) shards: u16,
     /// Before the first connection.
     pub(crate) before: Sample,
     /// After the last.
@@ -181,9 +183,10 @@ struct Broker {
 }
 
 impl Marks {
-    pub(crate) fn new(before: Sample) -> Self {
+    pub(crate) fn new(before: Sample, shards: u16) -> Self {
         Self {
             before,
+            shards,
             ..Self::default()
         }
     }
@@ -335,8 +338,7 @@ fn warnings(
     if generator.busiest_thread_cpu_percent > THREAD_CPU_PERCENT_MAX {
         warnings.push(Warning::Busy(generator.busiest_thread_cpu_percent));
     }
-    // A broker's least is one shard; the busy ones of more are the machine's to know.
-    let threads = usize::from(plan.threads) + usize::from(marks.before.broker.is_some());
+    let threads = usize::from(plan.threads) + usize::from(marks.shards);
     let cores = available_parallelism().map_or(1, usize::from);
     if threads > cores {
         warnings.push(Warning::Crowded { threads, cores });
