@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(
         long,
         global = true,
-        env = "WEBROCKET_LOG",
+        env = "RUST_LOG",
         value_name = "FILTER",
         default_value = "info"
     )]

@@ -45,14 +45,14 @@ const VHOST: &str = "/demo";
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let storage = ThrowAway::new()?;
     let config = Config {
-        websocket_addr: address(arguments.websocket_addr, 8080),
-        backend_addr: address(arguments.backend_addr, 8081),
-        admin_addr: address(arguments.admin_addr, 8082),
+        websocket_addr: address("websocket", arguments.websocket_addr, 8080),
+        backend_addr: address("backend", arguments.backend_addr, 8081),
+        admin_addr: address("admin", arguments.admin_addr, 8082),
         storage_dir: storage.0.clone(),
         node_name: "demo".into(),
         shards: arguments.shards.unwrap_or_else(default_shards),
     };
-    let page_addr = address(arguments.page_addr, 8083);
+    let page_addr = address("page", arguments.page_addr, 8083);
     let runtime = runtime()?;
     let page = runtime
         .block_on(tokio::net::TcpListener::bind(page_addr))
@@ -136,11 +136,14 @@ fn announce(page: SocketAddr, url: &str) {
 }
 
 /// The address asked for; else the usual one, or a free one where that is taken.
-fn address(asked: Option<SocketAddr>, port: u16) -> SocketAddr {
+fn address(what: &str, asked: Option<SocketAddr>, port: u16) -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     asked.unwrap_or_else(|| match TcpListener::bind(usual) {
         Ok(_) => usual,
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        Err(error) => {
+            println!("{what} address {usual}: {error}; using a free port");
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+        }
     })
 }
 
