@@ -107,35 +107,48 @@ fn code(source: &Source) -> String {
 }
 
 /// The text without line comments and string literals: neither imports anything, and
-/// a `//` in a string must not hide what follows it. Raw strings end at their first quote.
+/// a `//` in a string must not hide what follows it.
 fn bare(text: &str) -> String {
     let mut bare = String::with_capacity(text.len());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '/' if letters.peek() == Some(&'/') => {
-                letters.by_ref().find(|letter| *letter == '\n');
-                bare.push('\n');
-            }
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("'\"'") {
             // A quote as a character opens no string.
-            '\'' if letters.peek() == Some(&'"') => {
-                letters.next();
-                letters.next();
-            }
-            '"' => {
-                bare.push_str("\"\"");
-                while let Some(inside) = letters.next() {
-                    match inside {
-                        '\\' => drop(letters.next()),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            letter => bare.push(letter),
+            "'\"'".len()
+        } else {
+            literal_len(rest)
+        };
+        if skipped == 0 {
+            bare.push(letter);
         }
+        rest = &rest[skipped.max(letter.len_utf8())..];
     }
     bare
+}
+
+/// Bytes of the string literal, plain or raw, with which `text` begins; else 0.
+fn literal_len(text: &str) -> usize {
+    if let Some(raw) = text.strip_prefix('r') {
+        let hashes = raw.bytes().take_while(|byte| *byte == b'#').count();
+        let Some(inside) = raw[hashes..].strip_prefix('"') else {
+            return 0;
+        };
+        let end = format!("\"{}", "#".repeat(hashes));
+        let len = inside.find(&end).map_or(inside.len(), |at| at + end.len());
+        return text.len() - inside.len() + len;
+    }
+    let Some(inside) = text.strip_prefix('"') else {
+        return 0;
+    };
+    let mut escaped = false;
+    let end = inside.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |at| at + 2)
 }
 
 fn is_word(byte: Option<&u8>) -> bool {
@@ -293,13 +306,19 @@ fn the_table_catches_violations() {
 
 #[test]
 fn comments_and_literals_import_nothing_and_hide_nothing() {
-    assert_eq!(bare("a // crate::net\nb"), "a \nb");
-    assert_eq!(
-        bare(r#"f("ws://x"); use crate::net;"#),
-        "f(\"\"); use crate::net;"
-    );
-    assert_eq!(bare(r#"f("a\"crate::net"); g"#), "f(\"\"); g");
-    assert_eq!(bare("f('\"'); use crate::net;"), "f(); use crate::net;");
+    for (text, left) in [
+        ("a // crate::net\nb", "a \nb"),
+        (r#"f("ws://x"); use crate::net;"#, "f(); use crate::net;"),
+        (r#"f("a\"crate::net\\"); g"#, "f(); g"),
+        ("f('\"'); use crate::net;", "f(); use crate::net;"),
+        (
+            r###"f(br#"{"crate::net":""#); g(r"\"); h"###,
+            "f(b); g(); h",
+        ),
+        (r##"error(r#"a"#, error)"##, "error(, error)"),
+    ] {
+        assert_eq!(bare(text), left, "{text}");
+    }
 }
 
 #[test]

@@ -5,16 +5,21 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const [program = "../../target/release/webrocket", shots] = process.argv.slice(2);
 const PATIENCE = 30_000;
+// A killed demo leaves its storage behind; here it goes with the test.
+const scratch = mkdtempSync(join(tmpdir(), "webrocket-browser-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
 
 function startDemo(...flags) {
   const child = spawn(program, ["demo", "--shards", "2", "--log", "warn", ...flags], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, TMPDIR: scratch },
   });
   return new Promise((resolve, reject) => {
     let output = "";
@@ -40,13 +45,14 @@ const browser = await chromium.launch({
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
-async function open(name) {
+async function open(name, { refusals = 0 } = {}) {
   const context = await browser.newContext({ viewport: { width: 900, height: 600 } });
   context.setDefaultTimeout(PATIENCE);
   const tab = await context.newPage();
   const problems = [];
   tab.on("pageerror", error => problems.push(String(error)));
   await tab.addInitScript(name => sessionStorage.setItem("name", name), name);
+  if (refusals) await tab.route("**/auth.json*", route => route.fulfill({ status: 502 }), { times: refusals });
   await tab.goto(demo.page);
   await tab.getByText("connected", { exact: true }).waitFor();
   return { tab, problems };
@@ -67,7 +73,9 @@ async function say(tab, text) {
 const seen = (tab, text) => tab.locator("#log li", { hasText: text }).first().waitFor();
 
 const ann = await open("Ann");
-const bob = await open("Bob");
+// A sign-in that fails is tried again.
+const bob = await open("Bob", { refusals: 2 });
+await bob.tab.getByText("could not sign in: HTTP 502").first().waitFor();
 await until("both see both", async () =>
   (await members(ann.tab)).sort().join() === "Ann,Bob" && (await members(bob.tab)).sort().join() === "Ann,Bob");
 

@@ -128,10 +128,10 @@ fn announce(page: SocketAddr, url: &str) {
     println!("backend  {url}");
     println!("\nTry:");
     println!(
-        "  cargo run -q --release -p kosmonaut -- broadcast {url} {LOBBY} message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"
+        "  cargo run --release -p kosmonaut -- broadcast {url} {LOBBY} message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"
     );
-    println!("  cargo run -q --release -p kosmonaut -- listen {url}");
-    println!("  cargo run -q --release -p loadgen -- --self-host --clients 1000");
+    println!("  cargo run --release -p kosmonaut -- listen {url}");
+    println!("  cargo run --release -p loadgen -- --self-host --clients 1000");
     println!("\nCtrl-C stops it; nothing is kept.");
 }
 
