@@ -133,17 +133,15 @@ pub(crate) fn ping(frame_bytes: usize) -> Vec<u8> {
     client_frame(Opcode::Ping, &vec![b'x'; frame_bytes - 2])
 }
 
-/// An event for one's own channel, and the bytes of the frame that comes back.
-pub(crate) fn own_event(index: usize) -> (Vec<u8>, usize) {
+/// An event for one's own channel that comes back in a frame of `frame_bytes`.
+pub(crate) fn own_event(index: usize, frame_bytes: usize) -> Vec<u8> {
     let channel = own_channel(index);
-    let event =
-        format!(r#"{{"broadcast":{{"channel":"{channel}","event":"e","data":{{"n":1}}}}}}"#);
     let sid = "0".repeat(36);
-    let answer = format!(r#"{{"e":{{"n":1,"sid":"{sid}","channel":"{channel}"}}}}"#);
-    (
-        client_frame(Opcode::Text, event.as_bytes()),
-        answer.len() + 2,
-    )
+    let around = format!(r#"{{"e":{{"d":"","sid":"{sid}","channel":"{channel}"}}}}"#).len() + 2;
+    let data = "x".repeat(frame_bytes - around);
+    let event =
+        format!(r#"{{"broadcast":{{"channel":"{channel}","event":"e","data":{{"d":"{data}"}}}}}}"#);
+    client_frame(Opcode::Text, event.as_bytes())
 }
 
 fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {

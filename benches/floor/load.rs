@@ -44,9 +44,9 @@ pub(crate) fn broker_echo(server: &Server, connections: usize, load: &EchoLoad) 
     let own = |index| broker::introduction(&broker::own_channel(index));
     let peers = Peers::connect(server.addr, connections, own)?;
     let requests: Vec<_> = (0..connections)
-        .map(|index| broker::own_event(index).0)
+        .map(|index| broker::own_event(index, FRAME_BYTES))
         .collect();
-    ask(server, peers, &requests, broker::own_event(0).1, load)
+    ask(server, peers, &requests, FRAME_BYTES, load)
 }
 
 fn ask(
@@ -114,11 +114,14 @@ fn publish(publisher: &mut TcpStream, events: &[u8], load: &FanoutLoad) -> io::R
     Ok(())
 }
 
-/// Private bytes of the server for each of so many subscribed frontends.
-pub(crate) fn memory(server: &Server, connections: usize) -> io::Result<f64> {
-    let warm = Peers::connect(server.addr, 100, |_| broker::introduction("room"))?;
+/// Private bytes of the server for each of so many frontends, subscribed evenly
+/// to so many channels.
+pub(crate) fn memory(server: &Server, connections: usize, channels: usize) -> io::Result<f64> {
+    let subscribe = |index| broker::introduction(&broker::own_channel(index % channels));
+    // What the first ones make the broker take is not theirs.
+    let warm = Peers::connect(server.addr, 100, subscribe)?;
     let before = server.private_bytes()?;
-    let peers = Peers::connect(server.addr, connections, |_| broker::introduction("room"))?;
+    let peers = Peers::connect(server.addr, connections, subscribe)?;
     let grown = server.private_bytes()?.saturating_sub(before);
     drop((warm, peers));
     Ok(grown as f64 / connections as f64)

@@ -2,8 +2,9 @@
 //! stands between it and a plain loop, and what others take beside it.
 //!
 //! `cargo bench --bench floor` measures 1,000 connections; `-- --connections
-//! 10000 --samples 9` others. Without `--bench` (as `cargo test --benches`
-//! runs it) everything is tiny and only has to work.
+//! 10000 --samples 9` others, `-- --only echo` (or `fan-out`, `memory`) one load.
+//! Without `--bench` (as `cargo test --benches` runs it) everything is tiny and
+//! only has to work.
 //!
 //! Each server is a process of its own on core 0, the load is this process on
 //! core 1, and the kernel's own count of the server's CPU time is divided by the
@@ -39,7 +40,12 @@ struct Plan {
     joined: FanoutLoad,
     /// Frontends that do nothing, for the memory of each.
     idle: usize,
+    /// The name of the one load to measure; all where there is none.
+    only: Option<String>,
 }
+
+/// Channels that idle frontends spread over, beside all in one.
+const IDLE_CHANNELS: usize = 100;
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -68,33 +74,51 @@ fn main() -> io::Result<()> {
 
 fn run(plan: &Plan) -> io::Result<()> {
     machine::pin_to_core(machine::LOAD_CORE)?;
+    let wanted = |load| plan.only.as_deref().is_none_or(|only| only == load);
+    println!("{}", report::HEADING);
+    if wanted("echo") {
+        print!("{}", echo(plan)?);
+    }
+    if wanted("fan-out") {
+        let (fanout, joined) = fan_out(plan)?;
+        print!("{fanout}{joined}");
+    }
+    if wanted("memory") {
+        memory(plan)?;
+    }
+    Ok(())
+}
+
+fn echo(plan: &Plan) -> io::Result<Report> {
     let connections = plan.connections;
-    let mut echo = Report::new("echo", "request", connections);
+    let mut report = Report::new("echo", "request", connections);
+    for _ in 0..plan.samples {
+        for reactor in Reactor::ALL {
+            let server = server::start(reactor, Role::Echo)?;
+            let cost = load::echo(&server, connections, &plan.echo)?;
+            report.add(reactor.name(), cost);
+        }
+        let (server, _) = server::start_broker(0)?;
+        let cost = load::broker_ping(&server, connections, &plan.echo)?;
+        report.add("broker ping", cost);
+        drop(server);
+        let (server, _) = server::start_broker(connections)?;
+        let cost = load::broker_echo(&server, connections, &plan.echo)?;
+        report.add("broker event", cost);
+    }
+    Ok(report)
+}
+
+/// At a light load, and with frames joined.
+fn fan_out(plan: &Plan) -> io::Result<(Report, Report)> {
+    let connections = plan.connections;
     let mut fanout = Report::new("fan-out", "delivery", connections);
     let mut joined = Report::new("joined", "delivery", connections);
     for _ in 0..plan.samples {
         for reactor in Reactor::ALL {
-            let server = server::start(reactor, Role::Echo)?;
-            echo.add(
-                reactor.name(),
-                load::echo(&server, connections, &plan.echo)?,
-            );
-        }
-        let (server, _) = server::start_broker(connections)?;
-        echo.add(
-            "broker ping",
-            load::broker_ping(&server, connections, &plan.echo)?,
-        );
-        echo.add(
-            "broker event",
-            load::broker_echo(&server, connections, &plan.echo)?,
-        );
-        for reactor in Reactor::ALL {
             let server = server::start(reactor, Role::Fanout)?;
-            fanout.add(
-                reactor.name(),
-                load::fanout(&server, connections, &plan.fanout)?,
-            );
+            let cost = load::fanout(&server, connections, &plan.fanout)?;
+            fanout.add(reactor.name(), cost);
         }
         let (server, place) = server::start_broker(0)?;
         let light = load::broker_fanout(&server, &place, connections, &plan.fanout)?;
@@ -103,14 +127,18 @@ fn run(plan: &Plan) -> io::Result<()> {
         let heavy = load::broker_fanout(&server, &place, connections, &plan.joined)?;
         joined.add("broker, 5000/s", heavy);
     }
-    println!("{}", report::HEADING);
-    print!("{echo}{fanout}{joined}");
-    let (server, _) = server::start_broker(0)?;
-    let bytes = load::memory(&server, plan.idle)?;
-    println!(
-        "memory    {:>11}  broker       {bytes:>11.0} bytes of user memory a frontend",
-        plan.idle
-    );
+    Ok((fanout, joined))
+}
+
+fn memory(plan: &Plan) -> io::Result<()> {
+    for channels in [1, IDLE_CHANNELS] {
+        let (server, _) = server::start_broker(channels)?;
+        let bytes = load::memory(&server, plan.idle, channels)?;
+        println!(
+            "memory    {:>11}  broker       {bytes:>11.0} bytes of user memory a frontend, channels: {channels}",
+            plan.idle
+        );
+    }
     Ok(())
 }
 
@@ -134,6 +162,7 @@ fn full(args: &[String]) -> Plan {
             pace: Duration::from_millis(1),
         },
         idle: number(args, "--idle").unwrap_or(15_000),
+        only: value(args, "--only").map(ToOwned::to_owned),
     }
 }
 
@@ -155,10 +184,15 @@ fn tiny() -> Plan {
             pace: Duration::from_millis(1),
         },
         idle: 100,
+        only: None,
     }
 }
 
 fn number(args: &[String], name: &str) -> Option<usize> {
+    value(args, name)?.parse().ok()
+}
+
+fn value<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     let at = args.iter().position(|arg| arg == name)?;
-    args.get(at + 1)?.parse().ok()
+    args.get(at + 1).map(String::as_str)
 }
