@@ -35,6 +35,10 @@ pub enum Sent {
     Failed(io::Error),
 }
 
+// The system calls themselves: libc's `recv` and `send` are points of thread
+// cancellation, which costs two atomic operations a call in a process with threads.
+const NO_ADDRESS: *const libc::c_void = std::ptr::null();
+
 impl Socket {
     /// Reads into `buffer`, which must not be empty.
     pub fn recv(&self, buffer: &mut [u8]) -> Recv {
@@ -42,11 +46,14 @@ impl Socket {
             // SAFETY: the pointer and the length are those of `buffer`, which
             // is ours alone through the call.
             let count = unsafe {
-                libc::recv(
+                libc::syscall(
+                    libc::SYS_recvfrom,
                     self.as_raw_fd(),
-                    buffer.as_mut_ptr().cast(),
+                    buffer.as_mut_ptr(),
                     buffer.len(),
                     libc::MSG_DONTWAIT,
+                    NO_ADDRESS,
+                    NO_ADDRESS,
                 )
             };
             match count {
@@ -69,11 +76,14 @@ impl Socket {
             // SAFETY: the pointer and the length are those of `bytes`, which
             // lives through the call.
             let count = unsafe {
-                libc::send(
+                libc::syscall(
+                    libc::SYS_sendto,
                     self.as_raw_fd(),
-                    bytes.as_ptr().cast(),
+                    bytes.as_ptr(),
                     bytes.len(),
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                    NO_ADDRESS,
+                    0_usize,
                 )
             };
             if count >= 0 {
