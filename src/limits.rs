@@ -193,6 +193,11 @@ pub const STALLED_SLEEP: Duration = Duration::from_millis(1);
 /// Connections read in one turn; the others stay ready for the next.
 pub const READS_PER_TURN_MAX: usize = 512;
 
+/// Connections read before what they caused is sent, where it goes to no more
+/// connections than these. A socket is still in the core's cache then, which
+/// is worth a tenth of a request; a larger fan-out waits for the turn's end.
+pub const READS_PER_FLUSH_MAX: usize = 32;
+
 /// Deliveries sent in one turn. At 2.5 us each this is 10 ms, the longest that
 /// a heartbeat waits behind fan-out. The rest goes on in the next turn.
 pub const DELIVERIES_PER_TURN_MAX: usize = 4096;

@@ -26,6 +26,8 @@ pub(super) struct FanOut {
     /// Channels with a `current` batch.
     gathering: Vec<u32>,
     gathered_bytes: usize,
+    /// Subscribers of the channels in `gathering`.
+    gathered_subscribers: usize,
     /// Channels with a `frozen` batch, being served in this order.
     frozen: Vec<u32>,
     /// The sequence number of the last frozen frame.
@@ -71,6 +73,7 @@ impl FanOut {
         self.gathered_bytes += frame.len();
         let batch = local.current.get_or_insert_with(|| {
             self.gathering.push(key);
+            self.gathered_subscribers += local.subscribers.len();
             self.spare.pop().unwrap_or_default()
         });
         batch.append(self.seq, frame, custom);
@@ -85,6 +88,16 @@ impl Hub {
     /// Whether so much waits to be sent that no more should come in this turn.
     pub fn is_saturated(&self) -> bool {
         self.fan_out.gathered_bytes >= BATCH_BYTES_MAX
+    }
+
+    /// About how many subscribers the frames gathered so far go to; the largest
+    /// number while earlier frames are still being sent.
+    pub fn gathered_deliveries(&self) -> usize {
+        if self.fan_out.frozen.is_empty() {
+            self.fan_out.gathered_subscribers
+        } else {
+            usize::MAX
+        }
     }
 
     /// Whether [`Self::flush`] has something to do.
@@ -142,6 +155,7 @@ impl Hub {
         std::mem::swap(&mut fan_out.gathering, &mut fan_out.frozen);
         fan_out.frozen_until = fan_out.seq;
         fan_out.gathered_bytes = 0;
+        fan_out.gathered_subscribers = 0;
         fan_out.channel = 0;
         fan_out.subscriber = 0;
         for &key in &fan_out.frozen {

@@ -44,7 +44,7 @@ use tokens::Tokens;
 /// order [`Self::handle_delivery`], [`Self::handle_request`],
 /// [`Self::handle_message`] and the calls of backend clients, stopping when
 /// [`Self::is_saturated`]; then [`Self::flush`], which sends what the turn's
-/// broadcasts have gathered. A connection whose message was answered with
+/// broadcasts have gathered, and may be called between them as well. A connection whose message was answered with
 /// [`Flow::Wait`] or [`Flow::Retry`] gives no further one before
 /// [`Effects::resume`]. [`Self::handle_room`] is called when full rings have
 /// room again.

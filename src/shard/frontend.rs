@@ -71,9 +71,9 @@ impl Pump {
                     }
                 }
                 Ok(Some(Incoming::Ping(payload))) => {
-                    let mut pong = Vec::with_capacity(payload.len() + 2);
-                    frame::write_pong(&mut pong, payload);
-                    self.io.push(conn.slot, &pong);
+                    self.answers.clear();
+                    frame::write_pong(&mut self.answers, payload);
+                    self.io.push(conn.slot, &self.answers);
                 }
                 Ok(Some(Incoming::Pong)) => {}
                 Ok(Some(Incoming::Close { code })) => {

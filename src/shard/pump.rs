@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
     DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
-    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::model::ConnId;
@@ -272,8 +272,21 @@ impl Pump {
                 self.read(conn);
                 self.handle_notes();
             }
+            if (index + 1) % READS_PER_FLUSH_MAX == 0 {
+                self.flush_answers();
+            }
         }
         self.io.ready.drain(..count);
+    }
+
+    /// Sends what the last reads caused, unless it goes to more connections
+    /// than were read: that is worth gathering until the end of the turn.
+    fn flush_answers(&mut self) {
+        if self.hub.gathered_deliveries() <= READS_PER_FLUSH_MAX {
+            self.hub.flush(READS_PER_FLUSH_MAX, &mut self.io);
+            self.handle_notes();
+        }
+        self.flush_outboxes();
     }
 
     /// One `recv` at the most, and what can be handled of it. Where more may be
