@@ -171,15 +171,15 @@ impl Hub {
         frame: &Bytes,
         fx: &mut impl Effects,
     ) {
-        let known = self.homes.contains_key(&channel);
         match receipt {
-            Receipt::Echo(peer) if known => self.spread(channel, frame, true, Some(peer), fx),
-            Receipt::Echo(Peer { shard, conn }) => {
-                self.send(shard, Delivery::PublishRefused { conn }, fx);
+            Receipt::Echo(peer) => {
+                if !self.spread(channel, frame, true, Some(peer), fx) {
+                    let conn = peer.conn;
+                    self.send(peer.shard, Delivery::PublishRefused { conn }, fx);
+                }
             }
             Receipt::Answer(Peer { shard, conn }, request) => {
-                let outcome = if known {
-                    self.spread(channel, frame, true, None, fx);
+                let outcome = if self.spread(channel, frame, true, None, fx) {
                     Outcome::Done
                 } else {
                     Outcome::Failed(Status::ChannelNotFound)
@@ -197,7 +197,8 @@ impl Hub {
         }
     }
 
-    /// Sends a frame to every shard with subscribers of the channel.
+    /// Sends a frame to every shard with subscribers of the channel; tells
+    /// whether the channel is open.
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
@@ -205,9 +206,9 @@ impl Hub {
         custom: bool,
         sender: Option<Peer>,
         fx: &mut impl Effects,
-    ) {
+    ) -> bool {
         let Some(home) = self.homes.get(&channel) else {
-            return;
+            return false;
         };
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
@@ -233,6 +234,7 @@ impl Hub {
                 },
             );
         }
+        true
     }
 
     /// Takes a single access token whose home this shard is.
