@@ -1,3 +1,5 @@
+use smallvec::SmallVec;
+
 use super::batch::Batch;
 use super::session::Subscription;
 use super::{Effects, Hub};
@@ -8,7 +10,8 @@ pub(super) struct Local {
     pub(super) id: ChannelId,
     pub(super) name: ChannelName,
     pub(super) home: ShardId,
-    pub(super) subscribers: Vec<Subscriber>,
+    /// Two need no memory of their own.
+    pub(super) subscribers: SmallVec<[Subscriber; 2]>,
     /// Frames of this turn.
     pub(super) current: Option<Box<Batch>>,
     /// Frames that are being sent.
@@ -42,11 +45,15 @@ impl Hub {
                 id: channel,
                 name,
                 home,
-                subscribers: Vec::new(),
+                subscribers: SmallVec::new(),
                 current: None,
                 frozen: None,
             };
-            self.locals.insert(local) as u32
+            let key = self.locals.insert(local) as u32;
+            if let Some(home) = self.homes.get_mut(&channel) {
+                home.local = Some(key);
+            }
+            key
         });
         let local = &mut self.locals[key as usize];
         let place = local.subscribers.len() as u32;
@@ -101,6 +108,9 @@ impl Hub {
         if self.locals.get(key as usize).is_some_and(Local::is_idle) {
             let local = self.locals.remove(key as usize);
             self.local_keys.remove(&local.id);
+            if let Some(home) = self.homes.get_mut(&local.id) {
+                home.local = None;
+            }
         }
     }
 }

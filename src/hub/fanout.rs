@@ -79,6 +79,14 @@ impl FanOut {
         batch.append(self.seq, frame, custom);
     }
 
+    fn gathered_deliveries(&self) -> usize {
+        if self.frozen.is_empty() {
+            self.gathered_subscribers
+        } else {
+            usize::MAX
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.gathering.is_empty() && self.frozen.is_empty()
     }
@@ -93,11 +101,7 @@ impl Hub {
     /// About how many subscribers the frames gathered so far go to; the largest
     /// number while earlier frames are still being sent.
     pub fn gathered_deliveries(&self) -> usize {
-        if self.fan_out.frozen.is_empty() {
-            self.fan_out.gathered_subscribers
-        } else {
-            usize::MAX
-        }
+        self.fan_out.gathered_deliveries()
     }
 
     /// Whether [`Self::flush`] has something to do.
@@ -231,5 +235,50 @@ impl Local {
 
     fn current(&self) -> Option<&Batch> {
         self.current.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::Subscriber;
+    use super::*;
+    use crate::model::{ChannelId, ChannelName};
+
+    fn channel(subscribers: u32) -> Local {
+        let subscribed = (0..subscribers).map(|slot| Subscriber {
+            slot,
+            hidden: false,
+        });
+        Local {
+            id: ChannelId(u64::from(subscribers)),
+            name: ChannelName::parse("room").expect("a name"),
+            home: 0,
+            subscribers: subscribed.collect(),
+            current: None,
+            frozen: None,
+        }
+    }
+
+    #[test]
+    fn counts_the_subscribers_of_each_busy_channel_once() {
+        let mut locals = Slab::new();
+        let keys = [31, 1, 0].map(|count| locals.insert(channel(count)) as u32);
+        let mut fan_out = FanOut::default();
+        for (key, expected) in [(0, 31), (0, 31), (1, 32), (2, 32)] {
+            fan_out.gather(&mut locals, keys[key], b"frame", true);
+            assert_eq!(fan_out.gathered_deliveries(), expected);
+        }
+    }
+
+    #[test]
+    fn frames_under_way_let_nothing_be_sent_between() {
+        let mut locals = Slab::new();
+        let key = locals.insert(channel(1)) as u32;
+        let mut fan_out = FanOut {
+            frozen: vec![key],
+            ..FanOut::default()
+        };
+        fan_out.gather(&mut locals, key, b"frame", true);
+        assert_eq!(fan_out.gathered_deliveries(), usize::MAX);
     }
 }

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use super::envelope::{Delivery, Grant, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::roster::{Member, Roster};
@@ -12,8 +13,11 @@ use crate::wire::json::Members;
 pub(super) struct Home {
     name: ChannelName,
     presence: bool,
-    /// Subscribers by shard, hidden ones included.
-    subscribers: Box<[u32]>,
+    /// Subscribers by shard, hidden ones included. Up to four shards need no
+    /// memory of their own, which would be cold at each event.
+    subscribers: SmallVec<[u32; 4]>,
+    /// Key of the channel among those with subscribers on this shard.
+    pub(super) local: Option<u32>,
     roster: Roster,
 }
 
@@ -22,7 +26,8 @@ impl Home {
         Self {
             name,
             presence,
-            subscribers: vec![0; usize::from(shards)].into(),
+            subscribers: smallvec![0; usize::from(shards)],
+            local: None,
             roster: Roster::default(),
         }
     }
@@ -216,7 +221,7 @@ impl Hub {
                 continue;
             }
             if shard == self.id {
-                if let Some(&key) = self.local_keys.get(&channel) {
+                if let Some(key) = home.local {
                     self.fan_out.gather(&mut self.locals, key, frame, custom);
                 }
                 continue;
