@@ -195,7 +195,7 @@ pub const READS_PER_TURN_MAX: usize = 512;
 
 /// Connections read before what they caused is sent, where it goes to no more
 /// connections than these. A socket is still in the core's cache then, which
-/// is worth a tenth of a request; a larger fan-out waits for the turn's end.
+/// is worth some percent of a request; a larger fan-out waits for the turn's end.
 pub const READS_PER_FLUSH_MAX: usize = 32;
 
 /// Deliveries sent in one turn. At 2.5 us each this is 10 ms, the longest that
