@@ -20,7 +20,7 @@ impl Hub {
         };
         let mut name = String::with_capacity(event.len() + 2);
         json::write_string(&mut name, event);
-        let frame = self.encode(name.len() + data.as_str().len(), |out| {
+        let frame = self.frames.encode(name.len() + data.as_str().len(), |out| {
             event::custom(out, &name, data, None, channel);
         });
         if known.home == self.id {

@@ -3,7 +3,7 @@ use super::registry::home_of_token;
 use super::session::{ECHOES_MAX, Pending, Session};
 use super::trigger::Handed;
 use super::{Channel, Effects, Flow, Hub};
-use crate::limits::{SUBSCRIPTIONS_MAX, UID_BYTES_MAX};
+use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::model::{ChannelName, ConnId, ShardId, SingleAccessToken, Status};
 use crate::wire::event::{self, Message};
 use crate::wire::json::{JsonString, Members};
@@ -178,7 +178,7 @@ impl Hub {
             return Ok(self.session_mut(conn).map_or(Flow::Close, await_echoes));
         }
         let (sid, vhost) = (session.sid, session.vhost);
-        let frame = self.encode(data.as_str().len(), |out| {
+        let frame = self.frames.encode(data.as_str().len(), |out| {
             event::custom(out, event.raw(), data, Some(&sid), channel);
         });
         let receipt = Receipt::Echo(self.peer(conn));
@@ -310,20 +310,6 @@ impl Hub {
             session.pending = pending;
         }
     }
-
-    /// Encodes a frame that may be shared across cores; `len` is about how long it gets.
-    pub(super) fn encode(
-        &mut self,
-        len: usize,
-        write: impl FnOnce(&mut bytes::BytesMut),
-    ) -> bytes::Bytes {
-        let needed = len + FRAME_OVERHEAD_BYTES;
-        if self.frames.capacity() < needed {
-            self.frames.reserve(needed.max(FRAME_CHUNK_BYTES));
-        }
-        write(&mut self.frames);
-        self.frames.split().freeze()
-    }
 }
 
 fn await_echoes(session: &mut Session) -> Flow {
@@ -334,11 +320,3 @@ fn await_echoes(session: &mut Session) -> Flow {
 fn owned(data: Members<'_>) -> Option<Box<str>> {
     (!data.is_empty()).then(|| data.as_str().into())
 }
-
-/// Frames share buffers of this size: one allocation serves hundreds of events.
-const FRAME_CHUNK_BYTES: usize = 64 * 1024;
-
-/// Room for header, event name, sid and channel around the data.
-const FRAME_OVERHEAD_BYTES: usize = 1024;
-
-const _: () = assert!(UID_BYTES_MAX <= FRAME_OVERHEAD_BYTES);

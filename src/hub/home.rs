@@ -93,9 +93,10 @@ impl Hub {
         home.subscribers[usize::from(from.shard)] += 1;
         let roster = home.presence.then(|| home.roster.to_json());
         let frame = announced.then(|| {
-            event::member_joined(&mut self.frames, &record);
+            let write = |out: &mut _| event::member_joined(out, &record);
+            let frame = self.frames.encode(record.len(), write);
             home.roster.add(from, Member { uid, record });
-            self.frames.split().freeze()
+            frame
         });
         self.send(
             from.shard,
@@ -148,8 +149,8 @@ impl Hub {
                 let data = data.map_or(Members::EMPTY, Members::trusted);
                 let name = home.name.as_str();
                 let record = event::departure_record(&member.record, data, &member.uid, name);
-                event::member_left(&mut self.frames, &record);
-                self.frames.split().freeze()
+                let write = |out: &mut _| event::member_left(out, &record);
+                self.frames.encode(record.len(), write)
             });
         }
         // Also when the channel is gone: who waits is told.

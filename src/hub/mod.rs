@@ -13,6 +13,7 @@ mod delivery;
 mod effects;
 pub mod envelope;
 mod fanout;
+mod frames;
 mod home;
 mod lobby;
 mod registry;
@@ -24,7 +25,6 @@ mod trigger;
 pub use effects::{Answer, Effects, Flow};
 pub use registry::{Channel, Registry, home_of_channel, home_of_token};
 
-use bytes::BytesMut;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -33,6 +33,7 @@ use crate::model::{ChannelId, ConnId, Peer, Permission, ShardId, Sid, VhostId};
 use crate::wire::event;
 use channel::Local;
 use fanout::FanOut;
+use frames::Frames;
 use home::Home;
 use lobby::Lobby;
 use session::Session;
@@ -44,13 +45,12 @@ use tokens::Tokens;
 /// order [`Self::handle_delivery`], [`Self::handle_request`],
 /// [`Self::handle_message`] and the calls of backend clients, stopping when
 /// [`Self::is_saturated`]; then [`Self::flush`], which sends what the turn's
-/// broadcasts have gathered, and may be called between them as well. A connection whose message was answered with
-/// [`Flow::Wait`] or [`Flow::Retry`] gives no further one before
-/// [`Effects::resume`]. [`Self::handle_room`] is called when full rings have
-/// room again.
+/// broadcasts have gathered, and may be called between them as well. A connection
+/// whose message was answered with [`Flow::Wait`] or [`Flow::Retry`] gives no
+/// further one before [`Effects::resume`]. [`Self::handle_room`] is called when
+/// full rings have room again.
 pub struct Hub {
     id: ShardId,
-    now_ms: u64,
     registry: Registry,
     /// By the slot of their connection.
     sessions: Vec<Option<Box<Session>>>,
@@ -65,9 +65,8 @@ pub struct Hub {
     permissions: FxHashMap<Box<str>, Permission>,
     /// Connections that wait for room in a ring.
     stalled: Vec<ConnId>,
-    /// Frames that may cross cores are encoded here; a frame shares the buffer
-    /// by reference, and the buffer is used anew once all its frames are gone.
-    frames: BytesMut,
+    /// Frames that may cross cores are encoded here.
+    frames: Frames,
     /// For bytes that are handed over at once.
     scratch: Vec<u8>,
 }
@@ -92,7 +91,6 @@ impl Hub {
     pub fn new(id: ShardId, shards: u16) -> Self {
         Self {
             id,
-            now_ms: 0,
             registry: Registry::new(shards),
             sessions: Vec::new(),
             locals: Slab::new(),
@@ -103,7 +101,7 @@ impl Hub {
             tokens: Tokens::default(),
             permissions: FxHashMap::default(),
             stalled: Vec::new(),
-            frames: BytesMut::new(),
+            frames: Frames::default(),
             scratch: Vec::new(),
         }
     }
@@ -116,7 +114,6 @@ impl Hub {
     /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens
     /// whose time is over.
     pub fn set_time(&mut self, now_ms: u64, fx: &mut impl Effects) {
-        self.now_ms = now_ms;
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
             fx.control(envelope::ToControl::Spent { token });

@@ -278,11 +278,6 @@ impl ControlPort {
         self.outlets.len() as u16
     }
 
-    /// Whether the shard's ring takes at least `count` further deliveries.
-    pub fn has_room(&self, to: ShardId, count: usize) -> bool {
-        self.outlets[usize::from(to)].slots() >= count
-    }
-
     /// Sends to a shard and wakes it.
     ///
     /// # Errors
@@ -298,13 +293,5 @@ impl ControlPort {
     /// The next message from any shard; `None` when all shards are gone.
     pub async fn receive(&mut self) -> Option<ToControl> {
         self.inbox.recv().await
-    }
-}
-
-/// The shards wait for control's end when they have drained.
-impl Drop for ControlPort {
-    fn drop(&mut self) {
-        self.outlets.clear();
-        self.wakers.iter().for_each(Waker::wake);
     }
 }

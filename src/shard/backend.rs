@@ -31,7 +31,7 @@ impl Pump {
                 consumed + self.handle_worker(conn, Box::new(worker), &bytes[consumed..])
             }
             First::Expired => {
-                self.close_backend(conn, packet::QUIT);
+                self.close_with(conn, packet::QUIT);
                 bytes.len()
             }
             First::Refused(status) => {
@@ -152,10 +152,10 @@ impl Pump {
         if count > 0 && client.is_kept() {
             self.io.push(conn.slot, &answers);
         } else if count > 0 {
-            self.close_backend(conn, &answers);
+            self.close_with(conn, &answers);
         }
         if client.has_left() {
-            self.close_backend(conn, packet::QUIT);
+            self.close_with(conn, packet::QUIT);
         }
         self.answers = answers;
     }
@@ -165,12 +165,12 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        if !matches!(connection.role, Role::Client(_)) {
-            return;
-        }
-        let Role::Client(mut client) = std::mem::replace(&mut connection.role, Role::Handshake)
-        else {
-            return;
+        let mut client = match std::mem::replace(&mut connection.role, Role::Handshake) {
+            Role::Client(client) => client,
+            other => {
+                connection.role = other;
+                return;
+            }
         };
         client.settle(request, Reply::Outcome(outcome));
         self.give_answers(conn, &mut client);
@@ -194,8 +194,7 @@ impl Pump {
                     match packet.command {
                         b"HB" => worker.handle_heartbeat(self.io.now_ms),
                         b"QT" => {
-                            self.hub.deregister_worker(conn, worker.vhost, &mut self.io);
-                            self.close_backend(conn, b"");
+                            self.close_worker(conn, worker.vhost, b"");
                             return bytes.len();
                         }
                         // Unknown ones and a repeated `RD` are ignored ([WK-24]).
@@ -242,8 +241,7 @@ impl Pump {
                 WorkerStep::Expired => {
                     let vhost = worker.vhost;
                     tracing::debug!("worker expired");
-                    self.hub.deregister_worker(conn, vhost, &mut self.io);
-                    return self.close_backend(conn, packet::QUIT);
+                    return self.close_worker(conn, vhost, packet::QUIT);
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
 use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
-use crate::model::{ConnId, Status};
+use crate::model::{ConnId, Status, VhostId};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::Refusal;
 use crate::wire::packet;
@@ -33,11 +33,14 @@ impl Pump {
         self.close_with(conn, &answer);
     }
 
-    pub(super) fn close_backend(&mut self, conn: ConnId, last: &[u8]) {
+    /// A worker leaves the lobby and is told so, where there is a word for it.
+    pub(super) fn close_worker(&mut self, conn: ConnId, vhost: VhostId, last: &[u8]) {
+        self.hub.deregister_worker(conn, vhost, &mut self.io);
         self.close_with(conn, last);
     }
 
-    fn close_with(&mut self, conn: ConnId, last: &[u8]) {
+    /// Sends the last bytes and ends the connection.
+    pub(super) fn close_with(&mut self, conn: ConnId, last: &[u8]) {
         let now_ms = self.io.now_ms;
         let Some(connection) = self.io.get(conn) else {
             return;
@@ -48,6 +51,7 @@ impl Pump {
         // A slow consumer's last word has to get past its bound.
         connection.flags.doomed = false;
         connection.flags.waiting = false;
+        // Also with nothing to say: the end of the turn is to look at it.
         self.io.push(conn.slot, last);
         if let Some(connection) = self.io.get(conn) {
             connection.role = Role::Closing;
@@ -56,16 +60,6 @@ impl Pump {
         self.io
             .set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
         self.io.list(conn.slot);
-        self.mark_dirty(conn);
-    }
-
-    /// So that the end of the turn looks at the connection, even with nothing to send.
-    fn mark_dirty(&mut self, conn: ConnId) {
-        if let Some(connection) = self.io.get(conn)
-            && !std::mem::replace(&mut connection.flags.dirty, true)
-        {
-            self.io.dirty.push(conn.slot);
-        }
     }
 
     /// Tells the peer of a closing connection that nothing more comes, once all is sent.
@@ -92,7 +86,7 @@ impl Pump {
         match &connection.role {
             Role::Client(client) if !client.is_settled() => {}
             // Without the last answer sent, a reset would overtake it.
-            Role::Client(_) if !connection.outbox.is_empty() => self.close_backend(conn, b""),
+            Role::Client(_) if !connection.outbox.is_empty() => self.close_with(conn, b""),
             Role::Closing if !connection.outbox.is_empty() => {}
             // Something that never became a packet ([BE-21, BE-24..26]).
             Role::Fresh(_) if !connection.inbox.is_empty() => {
@@ -132,7 +126,7 @@ impl Pump {
                 let deadline = self.io.now_ms + PACKET_TIMEOUT.as_millis() as u64;
                 self.io.set_deadline(conn, deadline);
             }
-            Role::Client(_) if connection.inbox.is_empty() => self.close_backend(conn, b""),
+            Role::Client(_) if connection.inbox.is_empty() => self.close_with(conn, b""),
             Role::Client(_) => self.refuse_backend(conn, Status::BadRequest),
             Role::Closing => {
                 // Held on to its socket for too long: what is unsent is dropped.
@@ -166,13 +160,12 @@ impl Pump {
             Role::Handshake => self.refuse_upgrade(conn, &Refusal::Unavailable),
             Role::Worker(worker) => {
                 let vhost = worker.vhost;
-                self.hub.deregister_worker(conn, vhost, &mut self.io);
-                self.close_backend(conn, packet::QUIT);
+                self.close_worker(conn, vhost, packet::QUIT);
             }
             // The answers that are owed still come, and end it.
             Role::Client(client) if !client.is_settled() => client.leave(),
-            Role::Client(client) if client.is_kept() => self.close_backend(conn, packet::QUIT),
-            Role::Client(_) | Role::Fresh(_) => self.close_backend(conn, b""),
+            Role::Client(client) if client.is_kept() => self.close_with(conn, packet::QUIT),
+            Role::Client(_) | Role::Fresh(_) => self.close_with(conn, b""),
             Role::Closing => {}
         }
     }

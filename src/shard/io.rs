@@ -167,6 +167,13 @@ impl Io {
     }
 }
 
+/// Lists the outbox to be flushed.
+fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
+    if !std::mem::replace(&mut connection.flags.dirty, true) {
+        dirty.push(connection.id.slot);
+    }
+}
+
 /// Asks the ring for writability.
 fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>) {
     if connection.flags.blocked {
@@ -193,9 +200,7 @@ impl Effects for Io {
             return;
         }
         connection.outbox.push(bytes, &mut self.spare);
-        if !std::mem::replace(&mut connection.flags.dirty, true) {
-            self.dirty.push(slot);
-        }
+        mark_dirty(connection, &mut self.dirty);
     }
 
     fn deliver(&mut self, slot: u32, batch: &[u8]) {
@@ -208,10 +213,7 @@ impl Effects for Io {
         if !connection.outbox.is_empty() {
             match connection.outbox.try_push(batch, &mut self.spare) {
                 Err(_) => doom(connection, Doom::Slow, &mut self.notes),
-                Ok(()) if !std::mem::replace(&mut connection.flags.dirty, true) => {
-                    self.dirty.push(slot);
-                }
-                Ok(()) => {}
+                Ok(()) => mark_dirty(connection, &mut self.dirty),
             }
             return;
         }

@@ -60,6 +60,7 @@ pub enum ShardError {
 
 /// A running shard.
 pub struct Shard {
+    id: u16,
     thread: glommio::ExecutorJoinHandle<Result<(), ShardError>>,
 }
 
@@ -98,7 +99,7 @@ impl Shard {
                 shard,
                 reason: error.to_string(),
             })?;
-        Ok(Self { thread })
+        Ok(Self { id: shard, thread })
     }
 
     /// Waits until every shard has drained.
@@ -109,7 +110,7 @@ impl Shard {
         match self.thread.join() {
             Ok(result) => result,
             Err(error) => Err(ShardError::Executor {
-                shard: 0,
+                shard: self.id,
                 reason: error.to_string(),
             }),
         }

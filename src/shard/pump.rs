@@ -21,7 +21,7 @@ pub(super) struct Pump {
     /// All connections of the shard are read into this one.
     buffer: Box<[u8]>,
     events: Vec<Event>,
-    /// Answers to backends are written here before they are queued.
+    /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
     stage: Stage,
     /// Which of its sources a turn begins with.
