@@ -69,7 +69,8 @@ impl Kept {
         !self.requests.is_closed()
     }
 
-    pub(super) async fn ask(&self, packet: Bytes, deadline: Instant) -> Result<Packet, Error> {
+    /// Takes the next place in the order of requests, and waits for one to be free.
+    pub(super) async fn place(&self, packet: Bytes) -> Result<Asked, Error> {
         let fate = Arc::new(Fate::default());
         let (sender, answer) = oneshot::channel();
         let request = Request {
@@ -77,17 +78,30 @@ impl Kept {
             fate: Arc::clone(&fate),
             answer: sender,
         };
-        let asked = async {
-            self.requests.send(request).await.ok()?;
-            answer.await.ok()
-        };
-        match timeout_at(deadline, asked).await {
-            Ok(Some(packet)) => Ok(packet),
-            Ok(None) => Err(Error::ConnectionLost {
-                may_have_run: !fate.withdraw(),
+        match self.requests.send(request).await {
+            Ok(()) => Ok(Asked { fate, answer }),
+            Err(_) => Err(Error::ConnectionLost {
+                may_have_run: false,
+            }),
+        }
+    }
+}
+
+/// A request on its way.
+pub(super) struct Asked {
+    fate: Arc<Fate>,
+    answer: oneshot::Receiver<Packet>,
+}
+
+impl Asked {
+    pub(super) async fn answer(self, deadline: Instant) -> Result<Packet, Error> {
+        match timeout_at(deadline, self.answer).await {
+            Ok(Ok(packet)) => Ok(packet),
+            Ok(Err(_)) => Err(Error::ConnectionLost {
+                may_have_run: !self.fate.withdraw(),
             }),
             Err(_) => Err(Error::Timeout {
-                may_have_run: !fate.withdraw(),
+                may_have_run: !self.fate.withdraw(),
             }),
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::token::SingleAccessToken;
 
-use self::kept::{Kept, Opening};
+use self::kept::{Asked, Kept, Opening};
 use crate::connection::{Connection, Role};
 use crate::error::Error;
 use crate::limits::{CONNECTIONS_PER_REQUEST_MAX, PACKET_SENT_BYTES_MAX, REQUEST_TIMEOUT};
@@ -23,7 +23,10 @@ use crate::wire::{self, Packet};
 /// connection, opened with the first request, over which any number of tasks
 /// may ask at once. A broker that keeps no connections gets one for each request.
 ///
-/// **Order**: a request that begins after another has returned is executed after it.
+/// **Order**: requests over the kept connection are executed in the order in
+/// which they are first polled; one that is sent once more (below) loses its place.
+/// Where the broker keeps no connection, a request that begins after another has
+/// returned is executed after it.
 ///
 /// **Lost connections**: one that ended between requests is replaced without
 /// anyone noticing. A request whose connection ends under it is sent once more
@@ -208,12 +211,12 @@ impl Shared {
         let not_run = Error::Timeout {
             may_have_run: false,
         };
-        let kept = match timeout_at(deadline, self.link()).await {
-            Ok(link) => link?,
+        let asked = match timeout_at(deadline, self.place(packet)).await {
+            Ok(asked) => asked?,
             Err(_) => return Err(not_run),
         };
-        let answer = match kept {
-            Some(kept) => kept.ask(packet.clone(), deadline).await?,
+        let answer = match asked {
+            Some(asked) => asked.answer(deadline).await?,
             None => {
                 let Ok(_permit) = timeout_at(deadline, self.one_offs.acquire()).await else {
                     return Err(not_run);
@@ -227,25 +230,26 @@ impl Shared {
         }
     }
 
-    /// The kept connection, opened where there is none; `None` where the broker
-    /// keeps none. One caller opens it while the others wait for the lock.
-    async fn link(&self) -> Result<Option<Kept>, Error> {
+    /// Hands the request to the kept connection, opened where there is none;
+    /// `None` where the broker keeps none. The lock is held until the request has
+    /// its place: it is a fair one, so requests take theirs in the order they began.
+    async fn place(&self, packet: &bytes::Bytes) -> Result<Option<Asked>, Error> {
         let mut link = self.link.lock().await;
-        match &*link {
+        let kept = match &*link {
             Link::OneOff => return Ok(None),
-            Link::Kept(kept) if kept.is_alive() => return Ok(Some(kept.clone())),
-            Link::Kept(_) | Link::None => {}
-        }
-        match kept::open(&self.url, self.timeout).await? {
-            Opening::Kept(kept) => {
-                *link = Link::Kept(kept.clone());
-                Ok(Some(kept))
+            Link::Kept(kept) if kept.is_alive() => kept,
+            Link::Kept(_) | Link::None => {
+                *link = match kept::open(&self.url, self.timeout).await? {
+                    Opening::Kept(kept) => Link::Kept(kept),
+                    Opening::Declined => Link::OneOff,
+                };
+                match &*link {
+                    Link::Kept(kept) => kept,
+                    _ => return Ok(None),
+                }
             }
-            Opening::Declined => {
-                *link = Link::OneOff;
-                Ok(None)
-            }
-        }
+        };
+        kept.place(packet.clone()).await.map(Some)
     }
 
     async fn ask_one_off(&self, packet: &[u8], deadline: Instant) -> Result<Packet, Error> {
