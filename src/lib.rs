@@ -8,6 +8,7 @@ pub mod control;
 pub mod hub;
 pub mod limits;
 pub mod mesh;
+pub mod meter;
 pub mod model;
 #[allow(unsafe_code, reason = "the room for unsafe: raw sockets and the ring")]
 pub mod net;

@@ -46,6 +46,14 @@ pub const JSON_DEPTH_MAX: usize = 512;
 /// Subscriptions of one session. Each costs memory on two shards. Past it: 403.
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 
+/// Messages that one frontend may send in a second by default: far more than a
+/// person causes, far less than a loop. Past it the connection is held back.
+pub const MESSAGES_PER_SECOND_MAX: u32 = 1_000;
+
+/// Connections from one peer address by default: a large office behind one
+/// address, and a fraction of what one machine could open. Past it: 429.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4_096;
+
 /// Time that a frontend has to complete its upgrade. Past it: 408 and close.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -11,25 +11,29 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &["limits"]),
     ("wire", &["limits", "model"]),
     ("sys", &["limits"]),
+    ("meter", &["limits", "model"]),
     // Frames are encoded where they get their place in the order (decision 0002).
-    ("hub", &["limits", "model", "wire"]),
-    ("session", &["limits", "model", "wire", "hub"]),
-    ("net", &["limits", "model", "sys"]),
-    ("mesh", &["limits", "model", "hub", "sys"]),
+    ("hub", &["limits", "model", "wire", "meter"]),
+    ("session", &["limits", "model", "wire", "hub", "meter"]),
+    ("net", &["limits", "model", "sys", "meter"]),
+    ("mesh", &["limits", "model", "hub", "sys", "meter"]),
     (
         "shard",
         &[
-            "limits", "model", "wire", "hub", "session", "net", "mesh", "sys",
+            "limits", "model", "wire", "hub", "session", "net", "mesh", "sys", "meter",
         ],
     ),
-    ("control", &["limits", "model", "hub", "mesh"]),
+    (
+        "control",
+        &["limits", "model", "hub", "mesh", "sys", "meter"],
+    ),
     (
         "server",
         &[
-            "limits", "model", "hub", "mesh", "net", "sys", "shard", "control",
+            "limits", "model", "hub", "mesh", "net", "sys", "shard", "control", "meter",
         ],
     ),
-    ("cli", &["limits", "model", "server", "control"]),
+    ("cli", &["limits", "model", "server", "control", "sys"]),
     ("main", &["cli"]),
 ];
 

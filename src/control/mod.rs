@@ -12,6 +12,7 @@ mod error;
 mod handle;
 mod registry;
 mod run;
+pub mod stats;
 mod store;
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 mod id;
 mod name;
 mod permission;
+mod quota;
 mod status;
 mod token;
 
 pub use id::{ChannelId, ConnId, Peer, ShardId, VhostId};
 pub use name::{ChannelKind, ChannelName, VhostPath, WorkerId};
 pub use permission::Permission;
+pub use quota::{Quotas, VhostQuota};
 pub use status::Status;
 pub use token::{AccessToken, Sid, SingleAccessToken};

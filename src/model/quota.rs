@@ -1,0 +1,77 @@
+use std::collections::BTreeMap;
+
+use super::VhostPath;
+use crate::limits::{
+    CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
+    MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, SUBSCRIPTIONS_MAX,
+};
+
+/// What the node as a whole grants, and each vhost in it. Set by the operator,
+/// replaced as a whole on a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Connections of the node at once, frontends and backends. Past it: HTTP
+    /// 503 to a frontend, a backend is closed.
+    pub connections_max: u32,
+    /// Connections at once from one peer: an IPv4 address or an IPv6 /64.
+    /// Loopback is exempt, for a proxy on the same host speaks for everyone.
+    /// Past it: HTTP 429 to a frontend, a backend is closed.
+    pub connections_per_address_max: u32,
+    /// For every vhost without a quota of its own.
+    pub default: VhostQuota,
+    /// Vhosts with a quota of their own, whether they exist or not.
+    pub vhosts: BTreeMap<VhostPath, VhostQuota>,
+}
+
+/// What one vhost may use, and each connection in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VhostQuota {
+    /// Frontends connected at once. Past it: HTTP 503.
+    pub connections_max: u32,
+    /// Open channels. Past it: 597 to a backend, 503 to admin.
+    pub channels_max: u32,
+    /// Subscriptions of one session. Past it: 403.
+    pub subscriptions_max: u32,
+    /// Bytes of one reassembled message. Past it: close 1009.
+    pub message_bytes_max: u32,
+    /// Messages that one frontend may send in a second, and in one burst. Past
+    /// it the connection is not read until its budget has refilled.
+    pub messages_per_second_max: u32,
+    /// Bytes of deliveries queued for one frontend. Past it: close 1013.
+    pub outbox_bytes_max: u32,
+    /// `Origin` headers that are let in, as `https://example.com`; any where
+    /// empty. Past it: HTTP 403.
+    pub origins: Vec<Box<str>>,
+}
+
+impl Quotas {
+    /// The quota of the vhost at this path.
+    pub fn of(&self, vhost: &VhostPath) -> &VhostQuota {
+        self.vhosts.get(vhost).unwrap_or(&self.default)
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            connections_max: u32::MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            default: VhostQuota::default(),
+            vhosts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for VhostQuota {
+    fn default() -> Self {
+        Self {
+            connections_max: u32::MAX,
+            channels_max: CHANNELS_PER_VHOST_MAX as u32,
+            subscriptions_max: SUBSCRIPTIONS_MAX as u32,
+            message_bytes_max: MESSAGE_BYTES_MAX as u32,
+            messages_per_second_max: MESSAGES_PER_SECOND_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
+            origins: Vec::new(),
+        }
+    }
+}
