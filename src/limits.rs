@@ -251,6 +251,10 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// change that was decided still happens.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of the store's file kept in memory: the upper pages of a store with a
+/// million channels. Past it: pages are read again.
+pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

@@ -123,7 +123,7 @@ impl NodeLock {
 }
 
 /// A node name goes into file names: it must not lead elsewhere (section 2).
-fn node_file(storage_dir: &Path, node: &str, suffix: &str) -> Result<PathBuf, Error> {
+pub(super) fn node_file(storage_dir: &Path, node: &str, suffix: &str) -> Result<PathBuf, Error> {
     let first = node.chars().next();
     let valid = first.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         && node.chars().nth(1).is_some()

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::store::{Damage, FORMAT};
+
 /// What can go wrong on this floor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,13 +38,45 @@ pub enum Error {
     #[error("the broker is stopping")]
     Stopped,
     /// The store failed; logged where it happens. The operator recovers.
-    #[error("store: {0}")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("{}: {source}", path.display())]
+    Store {
+        /// The store's file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// The store's file can't be read as one, and was left as it was. The operator recovers.
+    #[error("{} is damaged: {damage}; put back a copy, or move it away to start empty", path.display())]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// The store was written by another release, and was left as it was. The operator recovers.
+    #[error(
+        "{} has format {found}, this release reads {FORMAT}: start the release that wrote it, \
+         or move the file away to start empty",
+        path.display()
+    )]
+    UnknownFormat {
+        /// The store's file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// After a failure of the disk the store holds changes that were refused. The operator recovers.
+    #[error("{}: changes that were refused are stored after all; restart the node", .0.display())]
+    StoreAhead(PathBuf),
     /// A node name that names no file. The operator recovers.
     #[error("invalid node name {0:?}")]
     InvalidNodeName(String),
     /// Another process runs this node. The operator recovers.
-    #[error("this node runs already: {} is locked", .0.display())]
+    #[error(
+        "this node runs already: {} is locked; stop it first, or give this one \
+         another node name or storage directory",
+        .0.display()
+    )]
     Locked(PathBuf),
     /// The cookie's file holds something else. The operator recovers.
     #[error("{} is no cookie: 40 lower-case hex digits expected", .0.display())]

@@ -34,6 +34,7 @@ pub(super) enum Command {
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
     Subscribers(VhostPath, ChannelName, Answer<u32>),
+    Serve(Reply),
     Drain(Reply),
 }
 
@@ -149,6 +150,15 @@ impl Handle {
     pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
         self.ask(|answer| Command::Subscribers(path, name, answer))
             .await
+    }
+
+    /// Waits like [`Self::settle`], then tells every shard to take connections.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn serve(&self) -> Result<(), Error> {
+        self.settle().await?;
+        self.ask(Command::Serve).await
     }
 
     /// Tells every shard to close its connections in order, and waits until all

@@ -23,4 +23,6 @@ pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};
 pub use run::Control;
-pub use store::{MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost};
+pub use store::{
+    Damage, DiskStore, MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost,
+};

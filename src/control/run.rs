@@ -40,7 +40,7 @@ impl<S: Store> Control<S> {
     /// know of it once [`Self::run`] runs and [`Handle::settle`] has returned.
     ///
     /// # Errors
-    /// [`Error::Store`] when the store can't be read.
+    /// What the store says when it can't be read.
     pub async fn load(port: ControlPort, mut store: S) -> Result<(Self, Handle), Error> {
         let mut registry = Registry::new(port.shards(), Box::new(getrandom::fill));
         registry.restore(store.load().await?, now_ms());
@@ -191,6 +191,10 @@ impl Desk {
                     }
                     Err(error) => drop(answer.send(Err(error))),
                 }
+            }
+            Command::Serve(reply) => {
+                self.registry.serve();
+                drop(reply.send(Ok(())));
             }
             Command::Drain(reply) => {
                 if self.draining.is_empty() && self.drained.is_empty() {

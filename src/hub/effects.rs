@@ -31,6 +31,9 @@ pub trait Effects {
     /// Every connection of the vhost has to go.
     fn vhost_deleted(&mut self, vhost: VhostId);
 
+    /// What the store held is known: take connections.
+    fn serve(&mut self);
+
     /// The node stops: close every connection in order.
     fn drain(&mut self);
 

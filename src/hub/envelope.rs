@@ -178,6 +178,8 @@ pub enum Delivery {
         /// The channel.
         channel: ChannelId,
     },
+    /// Every shard knows what the store held: take connections.
+    Serve,
     /// Stop accepting and close every connection in order.
     Drain,
     /// Every shard has drained: nobody is owed anything more.

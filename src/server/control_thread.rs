@@ -1,14 +1,22 @@
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::control::{self, Control, Cookie, Handle, MemoryStore};
+use crate::control::{self, Control, Cookie, DiskStore, Handle};
 use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
+
+/// Control with what the store held, before its thread.
+pub(super) struct LoadedControl {
+    runtime: Runtime,
+    control: Control<DiskStore>,
+    handle: Handle,
+}
 
 /// Control's thread with its runtime: the registry and the admin endpoint.
 pub(super) struct ControlThread {
@@ -17,31 +25,50 @@ pub(super) struct ControlThread {
     stop: oneshot::Sender<Duration>,
 }
 
-impl ControlThread {
-    pub(super) fn start(
-        port: ControlPort,
-        admin: TcpListener,
-        cookie: Cookie,
-    ) -> Result<Self, StartError> {
-        admin.set_nonblocking(true).map_err(StartError::Thread)?;
+impl LoadedControl {
+    pub(super) fn load(port: ControlPort, store: DiskStore) -> Result<Self, StartError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let (control, handle) = runtime.block_on(Control::load(port, MemoryStore::default()))?;
+        let (control, handle) = runtime.block_on(Control::load(port, store))?;
+        Ok(Self {
+            runtime,
+            control,
+            handle,
+        })
+    }
+
+    /// Starts the thread; returns when every shard knows what the store held
+    /// and has been told to take connections.
+    pub(super) fn start(
+        self,
+        admin: TcpListener,
+        cookie: Cookie,
+    ) -> Result<ControlThread, StartError> {
+        let Self {
+            runtime,
+            control,
+            handle,
+        } = self;
+        admin.set_nonblocking(true).map_err(StartError::Thread)?;
+        let admin = {
+            let _in_runtime = runtime.enter();
+            tokio::net::TcpListener::from_std(admin).map_err(StartError::Thread)?
+        };
         let (stop, stopped) = oneshot::channel();
+        let (serving, served) = mpsc::channel();
         let own = handle.clone();
         let main = async move {
             let registry = tokio::spawn(control.run());
+            let started = own.serve().await;
+            let failed = started.is_err();
+            let _ = serving.send(started);
+            if failed {
+                return false;
+            }
             let (close_admin, admin_closed) = oneshot::channel::<()>();
-            let listener = match tokio::net::TcpListener::from_std(admin) {
-                Ok(listener) => listener,
-                Err(error) => {
-                    tracing::error!(%error, "admin endpoint unusable");
-                    return false;
-                }
-            };
-            let admin = tokio::spawn(control::serve_admin(listener, own.clone(), cookie, async {
+            let admin = tokio::spawn(control::serve_admin(admin, own.clone(), cookie, async {
                 let _ = admin_closed.await;
             }));
             // A node that was dropped instead of stopped drains as well.
@@ -60,13 +87,19 @@ impl ControlThread {
             .name("control".into())
             .spawn(move || runtime.block_on(main))
             .map_err(StartError::Thread)?;
-        Ok(Self {
+        served
+            .recv()
+            .unwrap_or(Err(control::Error::Stopped))
+            .map_err(StartError::Control)?;
+        Ok(ControlThread {
             thread,
             handle,
             stop,
         })
     }
+}
 
+impl ControlThread {
     pub(super) fn handle(&self) -> Handle {
         self.handle.clone()
     }

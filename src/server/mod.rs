@@ -16,11 +16,11 @@ use std::sync::mpsc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::control::{self, Cookie, Handle, NodeLock};
+use crate::control::{self, Cookie, DiskStore, Handle, NodeLock};
 use crate::limits::SHARDS_MAX;
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
-use control_thread::ControlThread;
+use control_thread::{ControlThread, LoadedControl};
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Config {
     pub backend_addr: SocketAddr,
     /// Where operators connect.
     pub admin_addr: SocketAddr,
-    /// Cookie and lock live here.
+    /// Store, cookie and lock live here.
     pub storage_dir: PathBuf,
     /// Names the files in it.
     pub node_name: String,
@@ -52,7 +52,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node; returns when every shard listens.
+    /// Starts a node; returns when all that its store holds can be used.
+    /// Connections made before wait until then.
     ///
     /// # Errors
     /// What can't be had, and where.
@@ -91,6 +92,9 @@ impl Node {
         let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
 
         let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
+        // Before any thread, so that a store that can't be used leaves none behind.
+        let store = DiskStore::open(&storage_dir, &node_name)?;
+        let control = LoadedControl::load(control_port, store)?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
         let (ready, readiness) = mpsc::channel();
@@ -115,7 +119,7 @@ impl Node {
         for outcome in readiness.iter().take(shards.len()) {
             outcome?;
         }
-        let control = ControlThread::start(control_port, admin, cookie.clone())?;
+        let control = control.start(admin, cookie.clone())?;
         Ok(Self {
             shards,
             control,

@@ -36,6 +36,7 @@ pub(super) enum Note {
     Answer(ConnId, u32, Outcome),
     WorkerReady(ConnId),
     VhostDeleted(VhostId),
+    Serve,
     Drain,
     Stop,
 }
@@ -268,6 +269,10 @@ impl Effects for Io {
 
     fn vhost_deleted(&mut self, vhost: VhostId) {
         self.notes.push(Note::VhostDeleted(vhost));
+    }
+
+    fn serve(&mut self) {
+        self.notes.push(Note::Serve);
     }
 
     fn drain(&mut self) {

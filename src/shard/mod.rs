@@ -65,8 +65,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Starts a shard on a thread of its own. `ready` is told once it listens,
-    /// or why it can't.
+    /// Starts a shard on a thread of its own. `ready` is told once it runs, or
+    /// why it can't; it takes connections after [`Delivery::Serve`](crate::hub::envelope::Delivery).
     ///
     /// # Errors
     /// [`ShardError::Executor`] where the thread or its executor can't be had.

@@ -1,3 +1,4 @@
+use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Role;
@@ -24,6 +25,8 @@ pub(super) struct Pump {
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
     stage: Stage,
+    /// Not yet accepting: no browser is to miss what the store held.
+    listeners: Vec<(TcpListener, u8)>,
     /// Which of its sources a turn begins with.
     first_source: usize,
 }
@@ -53,8 +56,6 @@ impl Pump {
         let mut driver = Driver::new().map_err(ring)?;
         let sleeper = port.sleeper();
         driver.watch_wakeups(sleeper.event()).map_err(ring)?;
-        driver.listen(frontends, FRONTEND).map_err(ring)?;
-        driver.listen(backends, BACKEND).map_err(ring)?;
         Ok(Self {
             hub: Hub::new(shard, port.shards()),
             io: Io::new(driver, port),
@@ -63,6 +64,7 @@ impl Pump {
             events: Vec::new(),
             answers: Vec::new(),
             stage: Stage::Serving,
+            listeners: vec![(frontends, FRONTEND), (backends, BACKEND)],
             first_source: 0,
         })
     }
@@ -167,6 +169,14 @@ impl Pump {
             }
         }
         self.events = events;
+    }
+
+    fn listen(&mut self) {
+        for (listener, tag) in self.listeners.drain(..) {
+            if let Err(error) = self.io.driver.listen(listener, tag) {
+                tracing::error!(%error, "an address is not listened on");
+            }
+        }
     }
 
     fn accept(&mut self, listener: u8, socket: crate::net::Socket) {
@@ -417,8 +427,10 @@ impl Pump {
                 Note::VhostDeleted(vhost) => {
                     self.dismiss_all(|c| c.vhost() == Some(vhost), Doom::VhostDeleted);
                 }
+                Note::Serve => self.listen(),
                 Note::Drain => {
                     self.stage = Stage::Draining;
+                    self.listeners.clear();
                     self.io.driver.stop_listening();
                     self.dismiss_all(|_| true, Doom::Drain);
                 }

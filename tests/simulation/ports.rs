@@ -85,6 +85,8 @@ impl Effects for Port {
 
     fn vhost_deleted(&mut self, _vhost: VhostId) {}
 
+    fn serve(&mut self) {}
+
     fn drain(&mut self) {}
 
     fn stop(&mut self) {}

@@ -54,7 +54,10 @@ fn status(error: &Error) -> StatusCode {
         Error::Full | Error::NotStored | Error::NoRandom | Error::Stopped => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        Error::Store(_)
+        Error::Store { .. }
+        | Error::Damaged { .. }
+        | Error::UnknownFormat { .. }
+        | Error::StoreAhead(_)
         | Error::InvalidNodeName(_)
         | Error::Locked(_)
         | Error::MalformedCookie(_)

@@ -88,8 +88,8 @@ impl Registry {
 
     /// A frontend has used the token.
     pub(in crate::control) fn handle_spent(&mut self, token: &SingleAccessToken) {
-        if self.tokens.remove(token) {
-            self.pipeline.forget(*token);
+        if let Some(vhost) = self.tokens.remove(token) {
+            self.pipeline.forget(vhost, *token);
         }
     }
 

@@ -73,11 +73,11 @@ impl Registry {
         }
     }
 
-    /// Takes in what the store holds and tells it to the shards. Ids may come
-    /// again that an earlier process had handed out: no connection of its time lives.
+    /// Takes in what the store holds and tells it to the shards.
     pub(super) fn restore(&mut self, snapshot: Snapshot, now_ms: u64) {
+        self.next_vhost = snapshot.next_vhost;
+        self.next_channel = snapshot.next_channel;
         for (id, stored) in snapshot.vhosts {
-            self.next_vhost = self.next_vhost.max(id.0.saturating_add(1));
             self.restore_change(Change::VhostAdded {
                 vhost: id,
                 path: stored.path.clone(),
@@ -85,7 +85,6 @@ impl Registry {
             });
             let mut vhost = Vhost::new(stored.path, stored.token);
             for (name, channel) in stored.channels {
-                self.next_channel = self.next_channel.max(channel.0.saturating_add(1));
                 let opened = self.pipeline.next_version();
                 let known = Channel {
                     id: channel,
@@ -103,7 +102,7 @@ impl Registry {
         }
         for (token, stored) in snapshot.tokens {
             if stored.expires_at_ms <= now_ms || !self.vhosts.contains_key(&stored.vhost) {
-                self.pipeline.forget(token);
+                self.pipeline.forget(stored.vhost, token);
             } else {
                 self.push_token(token, stored, None);
             }
@@ -136,7 +135,8 @@ impl Registry {
     /// Forgets what has expired by `now_ms`, counted from the Unix epoch.
     pub(super) fn handle_sweep(&mut self, now_ms: u64) {
         let pipeline = &mut self.pipeline;
-        self.tokens.expire(now_ms, |token| pipeline.forget(token));
+        self.tokens
+            .expire(now_ms, |vhost, token| pipeline.forget(vhost, token));
     }
 
     /// A shard has applied a change.
@@ -249,6 +249,11 @@ impl Registry {
         let home = home_of_channel(vhost, name.as_str(), self.shards);
         self.pipeline.count_subscribers(home, query, channel);
         Ok(())
+    }
+
+    /// Tells every shard to take connections.
+    pub(super) fn serve(&mut self) {
+        self.pipeline.serve();
     }
 
     /// Tells every shard to drain.

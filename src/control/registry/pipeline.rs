@@ -36,8 +36,8 @@ pub(super) struct Pipeline {
     /// By shard, the newest change that it has applied.
     applied: Vec<u64>,
     /// Tokens that the store may forget; nobody waits for that.
-    forgotten: Vec<SingleAccessToken>,
-    forgetting: Vec<SingleAccessToken>,
+    forgotten: Vec<(VhostId, SingleAccessToken)>,
+    forgetting: Vec<(VhostId, SingleAccessToken)>,
     /// By shard, what its ring is to take.
     outboxes: Vec<VecDeque<Delivery>>,
 }
@@ -162,8 +162,8 @@ impl Pipeline {
     }
 
     /// The store may forget this token.
-    pub(super) fn forget(&mut self, token: SingleAccessToken) {
-        self.forgotten.push(token);
+    pub(super) fn forget(&mut self, vhost: VhostId, token: SingleAccessToken) {
+        self.forgotten.push((vhost, token));
     }
 
     /// What to commit next, unless a commit runs or nothing waits for one.
@@ -182,8 +182,10 @@ impl Pipeline {
         }
         let rest = self.forgotten.len().saturating_sub(CHANGES_PER_COMMIT_MAX);
         self.forgetting = self.forgotten.split_off(rest);
-        batch.extend(self.forgetting.iter().map(|token| Record::TokenForgotten {
-            token: Box::new(*token),
+        let forgetting = self.forgetting.iter();
+        batch.extend(forgetting.map(|&(vhost, token)| Record::TokenForgotten {
+            vhost,
+            token: Box::new(token),
         }));
         if batch.is_empty() {
             return None;
@@ -339,6 +341,12 @@ impl Pipeline {
 
     pub(super) fn count_subscribers(&mut self, home: ShardId, query: u64, channel: ChannelId) {
         self.deliver(home, Delivery::CountSubscribers { query, channel });
+    }
+
+    pub(super) fn serve(&mut self) {
+        for outbox in &mut self.outboxes {
+            outbox.push_back(Delivery::Serve);
+        }
     }
 
     pub(super) fn drain(&mut self) {

@@ -57,17 +57,15 @@ impl Tokens {
         }
     }
 
-    /// Tells whether the token was known.
-    pub(super) fn remove(&mut self, token: &SingleAccessToken) -> bool {
-        let Some(known) = self.known.remove(token) else {
-            return false;
-        };
+    /// Gives the vhost of the token, if it was known.
+    pub(super) fn remove(&mut self, token: &SingleAccessToken) -> Option<VhostId> {
+        let known = self.known.remove(token)?;
         let home = self.home(token);
         self.held[usize::from(home)] -= 1;
         if let Some(expiries) = self.expiries.get_mut(&known.vhost) {
             expiries.remove(&(known.expires_at_ms, *token.as_bytes()));
         }
-        true
+        Some(known.vhost)
     }
 
     pub(super) fn remove_vhost(&mut self, vhost: VhostId) {
@@ -80,15 +78,19 @@ impl Tokens {
     }
 
     /// Removes the tokens that have expired by `now_ms` and hands each to `forget`.
-    pub(super) fn expire(&mut self, now_ms: u64, mut forget: impl FnMut(SingleAccessToken)) {
+    pub(super) fn expire(
+        &mut self,
+        now_ms: u64,
+        mut forget: impl FnMut(VhostId, SingleAccessToken),
+    ) {
         let mut expired = Vec::new();
-        for expiries in self.expiries.values() {
+        for (&vhost, expiries) in &self.expiries {
             let due = expiries.iter().take_while(|(at, _)| *at <= now_ms);
-            expired.extend(due.map(|(_, bytes)| SingleAccessToken::from_random(*bytes)));
+            expired.extend(due.map(|(_, bytes)| (vhost, SingleAccessToken::from_random(*bytes))));
         }
-        for token in expired {
+        for (vhost, token) in expired {
             self.remove(&token);
-            forget(token);
+            forget(vhost, token);
         }
     }
 }

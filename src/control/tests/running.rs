@@ -214,10 +214,17 @@ struct Failing {
     fails: Arc<AtomicBool>,
 }
 
+fn failing() -> Error {
+    Error::Storage {
+        path: "store".into(),
+        source: std::io::ErrorKind::StorageFull.into(),
+    }
+}
+
 impl Store for Failing {
     async fn load(&mut self) -> Result<Snapshot, Error> {
         if self.fails.load(Ordering::Relaxed) {
-            return Err(Error::Store("unreadable".into()));
+            return Err(failing());
         }
         self.inner.load().await
     }
@@ -226,7 +233,7 @@ impl Store for Failing {
         // A store that takes its time.
         sleep(Duration::from_millis(2)).await;
         if self.fails.load(Ordering::Relaxed) {
-            return Err(Error::Store("full".into()));
+            return Err(failing());
         }
         self.inner.commit(records).await
     }
@@ -255,5 +262,5 @@ async fn an_unreadable_store_is_told_at_the_start() {
     store.fails.store(true, Ordering::Relaxed);
     let (_ports, port) = crate::mesh::build(1).expect("ports");
     let loaded = crate::control::Control::load(port, store).await;
-    assert!(matches!(loaded.err(), Some(Error::Store(_))));
+    assert!(matches!(loaded.err(), Some(Error::Storage { .. })));
 }

@@ -1,7 +1,17 @@
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+//! What outlives the process, and where it is kept.
+
+mod damage;
+mod disk;
+mod layout;
+mod memory;
+
+pub use damage::Damage;
+pub use disk::DiskStore;
+pub(super) use layout::FORMAT;
+pub use memory::MemoryStore;
+
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
 use crate::hub::envelope::Grant;
@@ -16,14 +26,15 @@ pub trait Store: Send + 'static {
     /// All that was committed.
     ///
     /// # Errors
-    /// [`Error::Store`]; the node does not start.
+    /// Why it can't be read; the node does not start.
     fn load(&mut self) -> impl Future<Output = Result<Snapshot, Error>> + Send;
 
     /// Makes the records durable in their order, all of them or none. Removing
     /// what is not there is no error.
     ///
     /// # Errors
-    /// [`Error::Store`]; control takes the changes back and says so to whoever asked.
+    /// Why they are not stored, none of them; control takes the changes back and
+    /// says so to whoever asked.
     fn commit(&mut self, records: Vec<Record>) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -76,22 +87,28 @@ pub enum Record {
     },
     /// The single access token was used or has expired.
     TokenForgotten {
+        /// The vhost it was issued in.
+        vhost: VhostId,
         /// The token.
         token: Box<SingleAccessToken>,
     },
 }
 
 /// All that a store holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The vhosts.
     pub vhosts: BTreeMap<VhostId, StoredVhost>,
     /// The unused single access tokens of these vhosts.
     pub tokens: HashMap<SingleAccessToken, StoredToken>,
+    /// The lowest vhost id that was never handed out.
+    pub next_vhost: u32,
+    /// The lowest channel id that was never handed out.
+    pub next_channel: u64,
 }
 
 /// A vhost in the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredVhost {
     /// Its path.
     pub path: VhostPath,
@@ -102,7 +119,7 @@ pub struct StoredVhost {
 }
 
 /// An unused single access token in the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
     /// The vhost it was issued in.
     pub vhost: VhostId,
@@ -113,10 +130,11 @@ pub struct StoredToken {
 }
 
 impl Snapshot {
-    /// Applies one record, as every store must.
+    /// Applies one record, as every store must. What is of an unknown vhost is left out.
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::VhostAdded { vhost, path, token } => {
+                self.next_vhost = self.next_vhost.max(vhost.0.saturating_add(1));
                 let channels = BTreeMap::new();
                 self.vhosts.insert(
                     vhost,
@@ -141,6 +159,7 @@ impl Snapshot {
                 channel,
                 name,
             } => {
+                self.next_channel = self.next_channel.max(channel.0.saturating_add(1));
                 if let Some(stored) = self.vhosts.get_mut(&vhost) {
                     stored.channels.insert(name, channel);
                 }
@@ -151,34 +170,13 @@ impl Snapshot {
                 }
             }
             Record::TokenIssued { token, stored } => {
-                self.tokens.insert(*token, stored);
+                if self.vhosts.contains_key(&stored.vhost) {
+                    self.tokens.insert(*token, stored);
+                }
             }
-            Record::TokenForgotten { token } => {
+            Record::TokenForgotten { token, .. } => {
                 self.tokens.remove(&token);
             }
         }
-    }
-}
-
-/// A store that lives as long as the process. Clones share what they hold, so
-/// that it outlives one control and serves the next.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryStore(Arc<Mutex<Snapshot>>);
-
-impl Store for MemoryStore {
-    async fn load(&mut self) -> Result<Snapshot, Error> {
-        Ok(self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone())
-    }
-
-    async fn commit(&mut self, records: Vec<Record>) -> Result<(), Error> {
-        let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        records
-            .into_iter()
-            .for_each(|record| snapshot.apply(record));
-        Ok(())
     }
 }
