@@ -5,6 +5,9 @@ mod disk;
 mod layout;
 mod memory;
 
+#[cfg(test)]
+mod tests;
+
 pub use damage::Damage;
 pub use disk::DiskStore;
 pub(super) use layout::FORMAT;
