@@ -105,8 +105,8 @@ fn commit_through(at: i64, made_all_the_same: bool) -> bool {
     rig.commit(before.clone()).expect("stored");
 
     // Much, so that the file has to grow.
-    let batch: Vec<_> = (1..2000)
-        .map(|id| opened(0, id, &format!("c{id}")))
+    let batch: Vec<_> = (1..400)
+        .map(|id| opened(0, id, &format!("{id:0200}")))
         .collect();
     faults.left.store(at, Ordering::Relaxed);
     let first = rig.commit(batch.clone());
