@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod process;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
