@@ -74,7 +74,7 @@ impl Hub {
                 let count = self.home_count(channel);
                 fx.control(ToControl::Subscribers { query, count });
             }
-            Delivery::Drain => fx.drain(),
+            Delivery::Drain { window_ms } => fx.drain(window_ms),
             Delivery::Stop => fx.stop(),
         }
     }
@@ -247,6 +247,10 @@ impl Hub {
                 if self.registry.has_vhost(vhost) {
                     self.tokens.issue(vhost, *token, grant, expires_at_ms);
                 }
+            }
+            Change::QuotasReplaced { quotas } => {
+                self.registry.set_quotas(quotas);
+                fx.quotas_replaced();
             }
             Change::WorkerJoined { vhost, peer } => {
                 self.lobbies.entry(vhost).or_default().join(peer);

@@ -1,4 +1,5 @@
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -9,26 +10,42 @@ use super::StartError;
 use crate::control::{self, Control, Cookie, Handle, MemoryStore};
 use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
+use crate::model::Quotas;
 
 /// Control's thread with its runtime: the registry and the admin endpoint.
 pub(super) struct ControlThread {
     thread: JoinHandle<bool>,
     handle: Handle,
-    stop: oneshot::Sender<Duration>,
+    stop: oneshot::Sender<Stop>,
 }
+
+/// How the node is to stop.
+struct Stop {
+    timeout: Duration,
+    drain_window: Duration,
+}
+
+/// A node that was dropped instead of stopped drains as well.
+const DROPPED: Stop = Stop {
+    timeout: Duration::from_secs(2 * LINGER_TIMEOUT.as_secs()),
+    drain_window: Duration::ZERO,
+};
 
 impl ControlThread {
     pub(super) fn start(
         port: ControlPort,
         admin: TcpListener,
         cookie: Cookie,
+        quotas: Arc<Quotas>,
     ) -> Result<Self, StartError> {
         admin.set_nonblocking(true).map_err(StartError::Thread)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let (control, handle) = runtime.block_on(Control::load(port, MemoryStore::default()))?;
+        let (mut control, handle) =
+            runtime.block_on(Control::load(port, MemoryStore::default()))?;
+        control.set_quotas(quotas);
         let (stop, stopped) = oneshot::channel();
         let own = handle.clone();
         let main = async move {
@@ -44,11 +61,12 @@ impl ControlThread {
             let admin = tokio::spawn(control::serve_admin(listener, own.clone(), cookie, async {
                 let _ = admin_closed.await;
             }));
-            // A node that was dropped instead of stopped drains as well.
-            let timeout = stopped.await.unwrap_or(2 * LINGER_TIMEOUT);
+            let stop = stopped.await.unwrap_or(DROPPED);
+            // The last to be told needs time to go as well.
+            let window = stop.drain_window.min(stop.timeout / 2);
             let _ = close_admin.send(());
-            let drained = tokio::time::timeout(timeout, async {
-                own.drain().await.is_ok() && {
+            let drained = tokio::time::timeout(stop.timeout, async {
+                own.drain(window).await.is_ok() && {
                     admin.abort();
                     // Ends when the shards have, and has given the store the rest.
                     registry.await.is_ok()
@@ -72,8 +90,11 @@ impl ControlThread {
     }
 
     /// Drains; tells whether every shard has closed all its connections in time.
-    pub(super) fn stop(self, timeout: Duration) -> bool {
-        let _ = self.stop.send(timeout);
+    pub(super) fn stop(self, timeout: Duration, drain_window: Duration) -> bool {
+        let _ = self.stop.send(Stop {
+            timeout,
+            drain_window,
+        });
         self.thread.join().unwrap_or(false)
     }
 }

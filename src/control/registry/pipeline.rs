@@ -341,9 +341,9 @@ impl Pipeline {
         self.deliver(home, Delivery::CountSubscribers { query, channel });
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(super) fn drain(&mut self, window_ms: u32) {
         for outbox in &mut self.outboxes {
-            outbox.push_back(Delivery::Drain);
+            outbox.push_back(Delivery::Drain { window_ms });
         }
     }
 
