@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
 use webrocket::wire::event::{self, Message};
 use webrocket::wire::frame::{Opcode, write_client_frame};
@@ -26,7 +27,9 @@ fn frames(c: &mut Criterion) {
                 || frame.clone(),
                 |frame| {
                     let mut consumed = 0;
-                    let read = Reader::default().next(frame, &mut consumed).is_ok();
+                    let read = Reader::default()
+                        .next(frame, MESSAGE_BYTES_MAX, &mut consumed)
+                        .is_ok();
                     black_box((read, consumed))
                 },
                 BatchSize::SmallInput,

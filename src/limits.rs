@@ -61,6 +61,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Past it the socket is closed as it is.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time over which a stopping node spreads the closing of its frontends by
+/// default: at 100,000 frontends 20 a millisecond come back elsewhere. Shorter
+/// where a millisecond each is.
+pub const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+
 // ---------------------------------------------------------------- backend
 
 /// Bytes of one backend packet ([BE-27]; 500 kB must pass [BC-11]). Past it: `ER` 400 and close.
@@ -183,6 +188,24 @@ pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
 
 /// Bytes of the receive buffer that a shard's connections share.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Parts of a table of counts that all shards share, each with a lock of its
+/// own: many more than shards that open a connection at the same moment.
+pub const OCCUPANCY_STRIPES: usize = 64;
+
+/// Connections of one shard that were refused at once and not told yet: beyond
+/// the quotas, so few, and as many as a burst of honest browsers. Past it they
+/// are closed without a word.
+pub const REFUSED_CONNECTIONS_MAX: usize = 256;
+
+/// Time that such a connection has to ask for what it is refused: a round trip
+/// of the slowest network. Past it: close without a word.
+pub const REFUSED_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Lines about refusals that one shard logs in a second: enough to see who it
+/// is, and at some 150 bytes a line no more than 2.6 GB a day on two shards.
+/// Past it: the rest of the second is summed up in one line.
+pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 100;
 
 // ---------------------------------------------------------------- work per turn
 

@@ -4,6 +4,7 @@
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
 use webrocket::wire::event::{self, Message};
 use webrocket::wire::frame::parse_server_header;
@@ -68,7 +69,7 @@ fn read_messages<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         kept.extend_from_slice(piece);
         loop {
             let mut consumed = 0;
-            let next = match reader.next(&mut kept, &mut consumed) {
+            let next = match reader.next(&mut kept, MESSAGE_BYTES_MAX, &mut consumed) {
                 Ok(next) => next,
                 Err(violation) => {
                     assert!(violation.code.is_sendable());

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::runtime::Builder;
 use webrocket::control;
-use webrocket::model::{ChannelName, VhostPath};
+use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node, StartError};
 
 use crate::host::{HostError, raise_descriptor_limit};
@@ -160,6 +160,8 @@ pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
         storage_dir: storage.path().into(),
         node_name: "self-hosted".into(),
         shards,
+        quotas: unbounded(),
+        drain_window: Duration::ZERO,
     })?;
     let runtime = Builder::new_current_thread().build()?;
     let ready = runtime.block_on(open(&node, channels))?;
@@ -171,6 +173,16 @@ pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
     let _ = io::stdin().lock().read_to_end(&mut Vec::new());
     node.stop(STOP_TIMEOUT / 2);
     Ok(())
+}
+
+/// The load is what is asked for, not what is let in.
+fn unbounded() -> Quotas {
+    let mut quotas = Quotas {
+        connections_per_address_max: u32::MAX,
+        ..Quotas::default()
+    };
+    quotas.default.messages_per_second_max = u32::MAX;
+    quotas
 }
 
 /// The vhost and its channels.

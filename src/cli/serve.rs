@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Failure, STOP_TIMEOUT, default_shards, runtime, stop_signal};
+use crate::limits::DRAIN_WINDOW;
+use crate::model::Quotas;
 use crate::server::{Config, Node};
 
 #[derive(clap::Args)]
@@ -39,6 +41,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         storage_dir: arguments.storage_dir.clone(),
         node_name: node_name.clone(),
         shards: arguments.shards.unwrap_or_else(default_shards),
+        quotas: Quotas::default(),
+        drain_window: DRAIN_WINDOW,
     };
     let shards = config.shards;
     let runtime = runtime()?;

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::registry::{Edit, Reply};
-use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
+use crate::model::{AccessToken, ChannelName, Quotas, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -35,7 +38,7 @@ pub(super) enum Command {
     Workers(VhostPath, Answer<Vec<WorkerId>>),
     Subscribers(VhostPath, ChannelName, Answer<u32>),
     Serve(Reply),
-    Drain(Reply),
+    Drain(u32, Reply),
 }
 
 impl Handle {
@@ -161,13 +164,23 @@ impl Handle {
         self.ask(Command::Serve).await
     }
 
-    /// Tells every shard to close its connections in order, and waits until all
-    /// have. The caller sets the deadline.
+    /// Replaces what the node and its vhosts grant. Who has more already keeps it.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub async fn drain(&self) -> Result<(), Error> {
-        self.ask(Command::Drain).await
+    pub async fn set_quotas(&self, quotas: Arc<Quotas>) -> Result<(), Error> {
+        self.edit(Edit::ReplaceQuotas(quotas)).await
+    }
+
+    /// Tells every shard to close its connections in order, and waits until all
+    /// have. Frontends are spread over `window`, less where they are few, so
+    /// that they don't come back all at once. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn drain(&self, window: Duration) -> Result<(), Error> {
+        let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+        self.ask(|reply| Command::Drain(window_ms, reply)).await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), Error> {

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
@@ -14,7 +15,7 @@ use crate::limits::{
     ADMIN_REQUESTS_WAITING_MAX, CONTROL_RETRY_INTERVAL, STORE_RETRY_INTERVAL, TOKEN_SWEEP_INTERVAL,
 };
 use crate::mesh::ControlPort;
-use crate::model::ShardId;
+use crate::model::{Quotas, ShardId};
 
 /// The registry with its rings, its store and those who ask.
 pub struct Control<S> {
@@ -55,6 +56,11 @@ impl<S: Store> Control<S> {
             drained: HashSet::new(),
         };
         Ok((Self { store, desk }, Handle::new(sender)))
+    }
+
+    /// What the node grants to begin with; its shards are started with the same.
+    pub fn set_quotas(&mut self, quotas: Arc<Quotas>) {
+        self.desk.registry.quotas = quotas;
     }
 
     /// Runs until every shard has dropped its port; then commits what is left
@@ -196,9 +202,9 @@ impl Desk {
                 self.registry.serve();
                 drop(reply.send(Ok(())));
             }
-            Command::Drain(reply) => {
+            Command::Drain(window_ms, reply) => {
                 if self.draining.is_empty() && self.drained.is_empty() {
-                    self.registry.drain();
+                    self.registry.drain(window_ms);
                 }
                 self.draining.push(reply);
                 self.answer_drained();

@@ -3,7 +3,7 @@ use super::registry::home_of_token;
 use super::session::{ECHOES_MAX, Pending, Session};
 use super::trigger::Handed;
 use super::{Channel, Effects, Flow, Hub};
-use crate::limits::SUBSCRIPTIONS_MAX;
+use crate::meter::Refused;
 use crate::model::{ChannelName, ConnId, ShardId, SingleAccessToken, Status};
 use crate::wire::event::{self, Message};
 use crate::wire::json::{JsonString, Members};
@@ -102,7 +102,9 @@ impl Hub {
         } else {
             "".into()
         };
-        if session.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+        let subscriptions_max = self.registry.quota(session.vhost).subscriptions_max;
+        if session.subscriptions.len() >= subscriptions_max as usize {
+            fx.refused(conn, Refused::Subscriptions, Status::Forbidden);
             return Err(Status::Forbidden);
         }
         let record = if kind.is_presence() {

@@ -75,7 +75,7 @@ impl Hub {
                 fx.control(ToControl::Subscribers { query, count });
             }
             Delivery::Serve => fx.serve(),
-            Delivery::Drain => fx.drain(),
+            Delivery::Drain { window_ms } => fx.drain(window_ms),
             Delivery::Stop => fx.stop(),
         }
     }
@@ -248,6 +248,10 @@ impl Hub {
                 if self.registry.has_vhost(vhost) {
                     self.tokens.issue(vhost, *token, grant, expires_at_ms);
                 }
+            }
+            Change::QuotasReplaced { quotas } => {
+                self.registry.set_quotas(quotas);
+                fx.quotas_replaced();
             }
             Change::WorkerJoined { vhost, peer } => {
                 self.lobbies.entry(vhost).or_default().join(peer);

@@ -1,5 +1,6 @@
 use super::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::model::{ConnId, ShardId, VhostId};
+use crate::meter::Refused;
+use crate::model::{ConnId, ShardId, Status, VhostId};
 
 /// Where the hub's effects go: the connections of its shard, the other shards,
 /// control. The shard's pump implements it over sockets and rings, the
@@ -34,8 +35,15 @@ pub trait Effects {
     /// What the store held is known: take connections.
     fn serve(&mut self);
 
-    /// The node stops: close every connection in order.
-    fn drain(&mut self);
+    /// A frontend met a quota and is told this; for meter and log.
+    fn refused(&mut self, conn: ConnId, cause: Refused, status: Status);
+
+    /// The node grants something else from now on.
+    fn quotas_replaced(&mut self);
+
+    /// The node stops: close every connection in order, frontends spread over
+    /// so many milliseconds.
+    fn drain(&mut self, window_ms: u32);
 
     /// No shard has a connection left: the pump ends.
     fn stop(&mut self);

@@ -5,11 +5,13 @@
 //! [`Delivery`] ends where it arrives. So requests may wait for room among the
 //! deliveries but never the other way round, and no circle of full rings forms.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::model::{
-    AccessToken, ChannelId, ChannelName, ConnId, Peer, ShardId, SingleAccessToken, Status, VhostId,
-    VhostPath, WorkerId,
+    AccessToken, ChannelId, ChannelName, ConnId, Peer, Quotas, ShardId, SingleAccessToken, Status,
+    VhostId, VhostPath, WorkerId,
 };
 
 /// From the shard of a connection to a home shard.
@@ -181,7 +183,10 @@ pub enum Delivery {
     /// Every shard knows what the store held: take connections.
     Serve,
     /// Stop accepting and close every connection in order.
-    Drain,
+    Drain {
+        /// Milliseconds over which frontends are spread.
+        window_ms: u32,
+    },
     /// Every shard has drained: nobody is owed anything more.
     Stop,
 }
@@ -326,6 +331,11 @@ pub enum Change {
         grant: Box<Grant>,
         /// Milliseconds since the Unix epoch.
         expires_at_ms: u64,
+    },
+    /// The node grants something else.
+    QuotasReplaced {
+        /// What it grants from now on.
+        quotas: Arc<Quotas>,
     },
     /// A worker stands in the lobby.
     WorkerJoined {

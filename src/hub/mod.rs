@@ -25,11 +25,13 @@ mod trigger;
 pub use effects::{Answer, Effects, Flow};
 pub use registry::{Channel, Registry, home_of_channel, home_of_token};
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::limits::PATTERN_CACHE_MAX;
-use crate::model::{ChannelId, ConnId, Peer, Permission, ShardId, Sid, VhostId};
+use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, VhostId};
 use crate::wire::event;
 use channel::Local;
 use fanout::FanOut;
@@ -109,6 +111,11 @@ impl Hub {
     /// What this shard knows of vhosts and channels.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What the node grants from now on. Who has more already keeps it.
+    pub fn set_quotas(&mut self, quotas: Arc<Quotas>) {
+        self.registry.set_quotas(quotas);
     }
 
     /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens

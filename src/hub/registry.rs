@@ -1,16 +1,21 @@
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use subtle::ConstantTimeEq;
 
+use crate::limits::{MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::model::{
-    AccessToken, ChannelId, ChannelKind, ChannelName, ShardId, SingleAccessToken, VhostId,
-    VhostPath,
+    AccessToken, ChannelId, ChannelKind, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId,
+    VhostPath, VhostQuota,
 };
 
 /// A shard's replica of what control writes: vhosts, their access tokens, their channels.
 pub struct Registry {
     shards: u16,
+    quotas: Arc<Quotas>,
+    /// For every vhost without a quota of its own.
+    default_quota: Arc<VhostQuota>,
     paths: FxHashMap<VhostPath, VhostId>,
     vhosts: FxHashMap<VhostId, Vhost>,
 }
@@ -18,6 +23,7 @@ pub struct Registry {
 struct Vhost {
     path: VhostPath,
     token: AccessToken,
+    quota: Arc<VhostQuota>,
     channels: FxHashMap<ChannelName, Channel>,
 }
 
@@ -34,8 +40,11 @@ pub struct Channel {
 
 impl Registry {
     pub(super) fn new(shards: u16) -> Self {
+        let quotas = Arc::new(Quotas::default());
         Self {
             shards,
+            default_quota: Arc::new(bounded(&quotas.default)),
+            quotas,
             paths: FxHashMap::default(),
             vhosts: FxHashMap::default(),
         }
@@ -60,6 +69,31 @@ impl Registry {
         Some((name, *channel))
     }
 
+    /// The path of the vhost.
+    pub fn path(&self, vhost: VhostId) -> Option<&VhostPath> {
+        Some(&self.vhosts.get(&vhost)?.path)
+    }
+
+    /// What the node grants.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What the vhost grants, never more than this shard is built for; the
+    /// default one where there is no such vhost any longer.
+    pub fn quota(&self, vhost: VhostId) -> &VhostQuota {
+        let known = self.vhosts.get(&vhost);
+        known.map_or(&self.default_quota, |vhost| &vhost.quota)
+    }
+
+    pub(super) fn set_quotas(&mut self, quotas: Arc<Quotas>) {
+        self.default_quota = Arc::new(bounded(&quotas.default));
+        self.quotas = quotas;
+        for vhost in self.vhosts.values_mut() {
+            vhost.quota = own_quota(&self.quotas, &vhost.path, &self.default_quota);
+        }
+    }
+
     pub(super) fn shards(&self) -> u16 {
         self.shards
     }
@@ -70,11 +104,13 @@ impl Registry {
 
     pub(super) fn add_vhost(&mut self, id: VhostId, path: VhostPath, token: AccessToken) {
         self.paths.insert(path.clone(), id);
+        let quota = own_quota(&self.quotas, &path, &self.default_quota);
         self.vhosts.insert(
             id,
             Vhost {
                 path,
                 token,
+                quota,
                 channels: FxHashMap::default(),
             },
         );
@@ -113,6 +149,21 @@ impl Registry {
 
     pub(super) fn close(&mut self, vhost: VhostId, name: &ChannelName) -> Option<Channel> {
         self.vhosts.get_mut(&vhost)?.channels.remove(name)
+    }
+}
+
+/// The quota of the vhost at this path; shared by all that have none of their own.
+fn own_quota(quotas: &Quotas, path: &VhostPath, default: &Arc<VhostQuota>) -> Arc<VhostQuota> {
+    let own = quotas.vhosts.get(path);
+    own.map_or_else(|| default.clone(), |quota| Arc::new(bounded(quota)))
+}
+
+/// No operator grants more than what other bounds are proven with (`limits`).
+fn bounded(quota: &VhostQuota) -> VhostQuota {
+    VhostQuota {
+        subscriptions_max: quota.subscriptions_max.min(SUBSCRIPTIONS_MAX as u32),
+        message_bytes_max: quota.message_bytes_max.min(MESSAGE_BYTES_MAX as u32),
+        ..quota.clone()
     }
 }
 

@@ -92,10 +92,17 @@ fn a_sleeping_shard_is_woken_once() {
     let (mut ports, mut control) = build(1).expect("ports");
     let sleeper = ports[0].sleeper();
     sleeper.sleep();
-    control.try_deliver(0, Delivery::Drain).expect("room");
-    control.try_deliver(0, Delivery::Drain).expect("room");
+    control
+        .try_deliver(0, Delivery::Drain { window_ms: 0 })
+        .expect("room");
+    control
+        .try_deliver(0, Delivery::Drain { window_ms: 0 })
+        .expect("room");
     assert!(ports[0].has_incoming());
     sleeper.event().clear();
     sleeper.awake();
-    assert!(matches!(ports[0].take_delivery(), Some(Delivery::Drain)));
+    assert!(matches!(
+        ports[0].take_delivery(),
+        Some(Delivery::Drain { window_ms: 0 })
+    ));
 }

@@ -1,8 +1,12 @@
 //! What one shard counts and control reads. A number has one writer, its shard,
 //! so counting is a plain load and store; a reader may see one number of a turn
-//! before another.
+//! before another. Only [`Occupancy`] is counted by all shards together.
 
 #![forbid(unsafe_code)]
+
+mod occupancy;
+
+pub use occupancy::Occupancy;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

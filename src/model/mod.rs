@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod id;
 mod name;
 mod permission;
@@ -10,6 +11,7 @@ mod quota;
 mod status;
 mod token;
 
+pub use address::PeerAddress;
 pub use id::{ChannelId, ConnId, Peer, ShardId, VhostId};
 pub use name::{ChannelKind, ChannelName, VhostPath, WorkerId};
 pub use permission::Permission;

@@ -51,6 +51,21 @@ impl Quotas {
     }
 }
 
+impl VhostQuota {
+    /// Whether a page of this `Origin` may connect. Who sends none is no
+    /// browser, so no page can be misused: it is let in. Scheme and host
+    /// compare without regard to case (RFC 6454 section 4); the `null` of a page
+    /// without an origin is on no list.
+    pub fn lets_in(&self, origin: Option<&[u8]>) -> bool {
+        let Some(origin) = origin.filter(|_| !self.origins.is_empty()) else {
+            return true;
+        };
+        let origin = origin.trim_ascii();
+        let listed = |known: &str| known.as_bytes().eq_ignore_ascii_case(origin);
+        !origin.eq_ignore_ascii_case(b"null") && self.origins.iter().any(|known| listed(known))
+    }
+}
+
 impl Default for Quotas {
     fn default() -> Self {
         Self {
@@ -73,5 +88,54 @@ impl Default for VhostQuota {
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             origins: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vhost_has_its_own_quota_or_the_default_one() {
+        let path = |path| VhostPath::parse(path).expect("a path");
+        let own = VhostQuota {
+            channels_max: 1,
+            ..VhostQuota::default()
+        };
+        let quotas = Quotas {
+            vhosts: [(path("/own"), own.clone())].into(),
+            ..Quotas::default()
+        };
+        assert_eq!(quotas.of(&path("/own")), &own);
+        assert_eq!(quotas.of(&path("/other")), &VhostQuota::default());
+    }
+
+    #[test]
+    fn origins_are_let_in_by_the_list_hs_13_hs_14() {
+        let open = VhostQuota::default();
+        let listed = VhostQuota {
+            origins: vec!["https://example.com".into(), "null".into()],
+            ..VhostQuota::default()
+        };
+        for origin in [
+            "https://example.com",
+            "HTTPS://Example.COM",
+            " https://example.com ",
+        ] {
+            assert!(listed.lets_in(Some(origin.as_bytes())), "{origin}");
+        }
+        for origin in [
+            "https://example.com:8443",
+            "http://example.com",
+            "https://example.com.evil.org",
+            "https://evil.org/https://example.com",
+            "null",
+            "",
+        ] {
+            assert!(!listed.lets_in(Some(origin.as_bytes())), "{origin}");
+            assert!(open.lets_in(Some(origin.as_bytes())), "{origin}");
+        }
+        assert!(listed.lets_in(None), "no browser");
+        assert!(open.lets_in(None));
     }
 }

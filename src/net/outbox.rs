@@ -6,7 +6,6 @@ use thiserror::Error;
 
 use super::socket::{Sent, Socket};
 use super::spare::Spare;
-use crate::limits::OUTBOX_BYTES_MAX;
 
 /// A connection's bounded send queue: the bytes that its socket did not take,
 /// in one contiguous piece. Owns no memory while it is empty.
@@ -78,10 +77,15 @@ impl Outbox {
     /// a roster, makes nobody a slow consumer: it is not counted.
     ///
     /// # Errors
-    /// [`OutboxFull`] past [`OUTBOX_BYTES_MAX`] of deliveries; nothing is queued then.
-    pub fn try_push(&mut self, bytes: &[u8], spare: &mut Spare) -> Result<(), OutboxFull> {
+    /// [`OutboxFull`] past `bytes_max` of deliveries; nothing is queued then.
+    pub fn try_push(
+        &mut self,
+        bytes: &[u8],
+        bytes_max: usize,
+        spare: &mut Spare,
+    ) -> Result<(), OutboxFull> {
         let deliveries = self.len() - self.replies;
-        if bytes.len() > OUTBOX_BYTES_MAX.saturating_sub(deliveries) {
+        if bytes.len() > bytes_max.saturating_sub(deliveries) {
             return Err(OutboxFull);
         }
         self.append(bytes, spare);

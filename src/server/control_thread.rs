@@ -1,5 +1,5 @@
 use std::net::TcpListener;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::StartError;
 use crate::control::{self, Control, Cookie, DiskStore, Handle};
 use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
+use crate::model::Quotas;
 
 /// Control with what the store held, before its thread.
 pub(super) struct LoadedControl {
@@ -22,16 +23,33 @@ pub(super) struct LoadedControl {
 pub(super) struct ControlThread {
     thread: JoinHandle<bool>,
     handle: Handle,
-    stop: oneshot::Sender<Duration>,
+    stop: oneshot::Sender<Stop>,
 }
 
+/// How the node is to stop.
+struct Stop {
+    timeout: Duration,
+    drain_window: Duration,
+}
+
+/// A node that was dropped instead of stopped drains as well.
+const DROPPED: Stop = Stop {
+    timeout: Duration::from_secs(2 * LINGER_TIMEOUT.as_secs()),
+    drain_window: Duration::ZERO,
+};
+
 impl LoadedControl {
-    pub(super) fn load(port: ControlPort, store: DiskStore) -> Result<Self, StartError> {
+    pub(super) fn load(
+        port: ControlPort,
+        store: DiskStore,
+        quotas: Arc<Quotas>,
+    ) -> Result<Self, StartError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let (control, handle) = runtime.block_on(Control::load(port, store))?;
+        let (mut control, handle) = runtime.block_on(Control::load(port, store))?;
+        control.set_quotas(quotas);
         Ok(Self {
             runtime,
             control,
@@ -71,11 +89,12 @@ impl LoadedControl {
             let admin = tokio::spawn(control::serve_admin(admin, own.clone(), cookie, async {
                 let _ = admin_closed.await;
             }));
-            // A node that was dropped instead of stopped drains as well.
-            let timeout = stopped.await.unwrap_or(2 * LINGER_TIMEOUT);
+            let stop = stopped.await.unwrap_or(DROPPED);
+            // The last to be told needs time to go as well.
+            let window = stop.drain_window.min(stop.timeout / 2);
             let _ = close_admin.send(());
-            let drained = tokio::time::timeout(timeout, async {
-                own.drain().await.is_ok() && {
+            let drained = tokio::time::timeout(stop.timeout, async {
+                own.drain(window).await.is_ok() && {
                     admin.abort();
                     // Ends when the shards have, and has given the store the rest.
                     registry.await.is_ok()
@@ -105,8 +124,11 @@ impl ControlThread {
     }
 
     /// Drains; tells whether every shard has closed all its connections in time.
-    pub(super) fn stop(self, timeout: Duration) -> bool {
-        let _ = self.stop.send(timeout);
+    pub(super) fn stop(self, timeout: Duration, drain_window: Duration) -> bool {
+        let _ = self.stop.send(Stop {
+            timeout,
+            drain_window,
+        });
         self.thread.join().unwrap_or(false)
     }
 }

@@ -12,12 +12,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::control::{self, Cookie, DiskStore, Handle, NodeLock};
 use crate::limits::SHARDS_MAX;
+use crate::meter::{Occupancy, ShardMeter};
+use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
 use control_thread::{ControlThread, LoadedControl};
@@ -37,11 +39,19 @@ pub struct Config {
     pub node_name: String,
     /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
     pub shards: u16,
+    /// What the node and its vhosts grant; replaced by [`Handle::set_quotas`].
+    pub quotas: Quotas,
+    /// Time over which a stopping node spreads the closing of its frontends;
+    /// a millisecond each at the most, and half of what the stop may take.
+    pub drain_window: Duration,
 }
 
 /// A running node.
 pub struct Node {
     shards: Vec<Shard>,
+    meters: Vec<Arc<ShardMeter>>,
+    occupancy: Arc<Occupancy>,
+    drain_window: Duration,
     control: ControlThread,
     websocket_addr: SocketAddr,
     backend_addr: SocketAddr,
@@ -65,6 +75,8 @@ impl Node {
             storage_dir,
             node_name,
             shards,
+            quotas,
+            drain_window,
         } = config;
         if shards == 0 || usize::from(shards) > SHARDS_MAX {
             return Err(StartError::Shards(shards));
@@ -94,21 +106,28 @@ impl Node {
         let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
         // Before any thread, so that a store that can't be used leaves none behind.
         let store = DiskStore::open(&storage_dir, &node_name)?;
-        let control = LoadedControl::load(control_port, store)?;
+        let quotas = Arc::new(quotas);
+        let control = LoadedControl::load(control_port, store, Arc::clone(&quotas))?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
+        let occupancy = Arc::new(Occupancy::default());
+        let meters: Vec<_> = ports.iter().map(|_| Arc::default()).collect();
         let (ready, readiness) = mpsc::channel();
         let shards = ports
             .into_iter()
             .zip(frontends)
             .zip(backends)
-            .map(|((port, frontends), backends)| {
+            .zip(&meters)
+            .map(|(((port, frontends), backends), meter)| {
                 let core = pinned.then_some(usize::from(port.id()));
                 Shard::start(
                     Seat {
                         port,
                         frontends,
                         backends,
+                        meter: Arc::clone(meter),
+                        quotas: quotas.clone(),
+                        occupancy: occupancy.clone(),
                         core,
                     },
                     ready.clone(),
@@ -122,7 +141,10 @@ impl Node {
         let control = control.start(admin, cookie.clone())?;
         Ok(Self {
             shards,
+            meters,
+            occupancy,
             control,
+            drain_window,
             websocket_addr,
             backend_addr,
             admin_addr,
@@ -151,6 +173,16 @@ impl Node {
         self.cookie.as_str()
     }
 
+    /// What each shard counts, by its id.
+    pub fn meters(&self) -> &[Arc<ShardMeter>] {
+        &self.meters
+    }
+
+    /// Who is connected, over all shards.
+    pub fn occupancy(&self) -> &Occupancy {
+        &self.occupancy
+    }
+
     /// Vhosts and channels, for whoever runs in the same process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
@@ -159,7 +191,7 @@ impl Node {
     /// Closes every connection in order and stops; tells whether all were
     /// closed within `timeout`. Where not, the rest goes with the process.
     pub fn stop(self, timeout: Duration) -> bool {
-        let drained = self.control.stop(timeout);
+        let drained = self.control.stop(timeout, self.drain_window);
         // A shard that has not drained can't be joined.
         drained && self.shards.into_iter().all(|shard| shard.join().is_ok())
     }

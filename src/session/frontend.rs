@@ -1,3 +1,4 @@
+use super::Pace;
 use crate::hub::Registry;
 use crate::model::VhostId;
 use crate::wire::http::{self, Refusal, UpgradeKey};
@@ -9,7 +10,12 @@ pub enum Upgrade {
     /// The request is not all there.
     Incomplete,
     /// Answer with this and close.
-    Refused(Refusal),
+    Refused {
+        /// The answer.
+        refusal: Refusal,
+        /// The vhost that the path names, if any.
+        vhost: Option<VhostId>,
+    },
     /// Answer with 101; the session begins behind `consumed` bytes.
     Accepted {
         /// The vhost that the path names.
@@ -22,27 +28,34 @@ pub enum Upgrade {
 }
 
 /// Decides on the upgrade, in the order of section 3.1: clean path, known vhost,
-/// then the upgrade itself.
+/// then the upgrade itself, then the origin that the vhost lets in.
 pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
     let (request, consumed) = match http::parse_request(bytes) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Upgrade::Incomplete,
-        Err(refusal) => return Upgrade::Refused(refusal),
+        Err(refusal) => return refused(refusal, None),
     };
     if let Some(redirect) = request.redirect() {
-        return Upgrade::Refused(redirect);
+        return refused(redirect, None);
     }
     let Some(vhost) = registry.vhost(request.path) else {
-        return Upgrade::Refused(Refusal::NotFound);
+        return refused(Refusal::NotFound, None);
     };
     match request.upgrade {
+        Ok(_) if !registry.quota(vhost).lets_in(request.origin) => {
+            refused(Refusal::Forbidden, Some(vhost))
+        }
         Ok(key) => Upgrade::Accepted {
             vhost,
             key,
             consumed,
         },
-        Err(refusal) => Upgrade::Refused(refusal),
+        Err(refusal) => refused(refusal, Some(vhost)),
     }
+}
+
+fn refused(refusal: Refusal, vhost: Option<VhostId>) -> Upgrade {
+    Upgrade::Refused { refusal, vhost }
 }
 
 /// An upgraded frontend.
@@ -54,6 +67,8 @@ pub struct Frontend {
     pub reader: Reader,
     /// A message that the hub did not take yet; it comes before all others.
     pub held: Option<Box<[u8]>>,
+    /// How fast it sends.
+    pub pace: Pace,
 }
 
 impl Frontend {
@@ -63,6 +78,7 @@ impl Frontend {
             vhost,
             reader: Reader::default(),
             held: None,
+            pace: Pace::default(),
         }
     }
 }

@@ -6,11 +6,13 @@
 mod client;
 mod fresh;
 mod frontend;
+mod pace;
 mod request;
 mod worker;
 
 pub use client::{Client, Reply};
 pub use fresh::{First, Fresh};
 pub use frontend::{Frontend, Upgrade, handle_upgrade};
+pub use pace::Pace;
 pub use request::Request;
 pub use worker::{Worker, WorkerStep};

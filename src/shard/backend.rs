@@ -2,6 +2,7 @@ use super::connection::Role;
 use super::pump::Pump;
 use crate::hub::envelope::{Ask, Outcome};
 use crate::hub::{Answer, Effects};
+use crate::meter::Refused;
 use crate::model::{ConnId, Status};
 use crate::session::{Client, First, Fresh, Reply, Request, Worker, WorkerStep};
 use crate::wire::packet::{self, Packet, Scanner};
@@ -15,7 +16,7 @@ impl Pump {
                 return 0;
             }
             Err(_) => {
-                self.refuse_backend(conn, Status::BadRequest);
+                self.refuse_backend(conn, None, Refused::Backend, Status::BadRequest);
                 return bytes.len();
             }
         };
@@ -35,7 +36,7 @@ impl Pump {
                 bytes.len()
             }
             First::Refused(status) => {
-                self.refuse_backend(conn, status);
+                self.refuse_backend(conn, None, Refused::Backend, status);
                 bytes.len()
             }
         }
@@ -67,7 +68,8 @@ impl Pump {
                 }
                 Err(_) => {
                     if client.is_settled() {
-                        self.refuse_backend(conn, Status::BadRequest);
+                        let vhost = Some(client.vhost);
+                        self.refuse_backend(conn, vhost, Refused::Backend, Status::BadRequest);
                         return bytes.len();
                     }
                     // Comes again after the answers to what stood before it.
@@ -104,6 +106,10 @@ impl Pump {
         let request = match request {
             Ok(request) => request,
             Err(status) => {
+                if status == Status::BadRequest {
+                    let vhost = Some(client.vhost);
+                    self.note_refusal(conn, vhost, Refused::Backend, status.code());
+                }
                 let number = client.begin_refused();
                 client.settle(number, Reply::Outcome(Outcome::Failed(status)));
                 return true;
@@ -203,7 +209,8 @@ impl Pump {
                 }
                 Err(_) => {
                     self.hub.deregister_worker(conn, worker.vhost, &mut self.io);
-                    self.refuse_backend(conn, Status::BadRequest);
+                    let vhost = Some(worker.vhost);
+                    self.refuse_backend(conn, vhost, Refused::Backend, Status::BadRequest);
                     return bytes.len();
                 }
             }

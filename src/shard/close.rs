@@ -7,6 +7,7 @@ use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
 use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
+use crate::meter::Refused;
 use crate::model::{ConnId, Status, VhostId};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::Refusal;
@@ -27,7 +28,15 @@ impl Pump {
         self.close_with(conn, &close);
     }
 
-    pub(super) fn refuse_backend(&mut self, conn: ConnId, status: Status) {
+    /// `cause` is what meter and log are told.
+    pub(super) fn refuse_backend(
+        &mut self,
+        conn: ConnId,
+        vhost: Option<VhostId>,
+        cause: Refused,
+        status: Status,
+    ) {
+        self.note_refusal(conn, vhost, cause, status.code());
         let mut answer = Vec::new();
         packet::write_error(&mut answer, status);
         self.close_with(conn, &answer);
@@ -51,12 +60,14 @@ impl Pump {
         // A slow consumer's last word has to get past its bound.
         connection.flags.doomed = false;
         connection.flags.waiting = false;
+        connection.flags.throttled = false;
         // Also with nothing to say: the end of the turn is to look at it.
         self.io.push(conn.slot, last);
         if let Some(connection) = self.io.get(conn) {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
         }
+        self.io.leave_vhost(conn);
         self.io
             .set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
         self.io.list(conn.slot);
@@ -90,7 +101,7 @@ impl Pump {
             Role::Closing if !connection.outbox.is_empty() => {}
             // Something that never became a packet ([BE-21, BE-24..26]).
             Role::Fresh(_) if !connection.inbox.is_empty() => {
-                self.refuse_backend(conn, Status::BadRequest);
+                self.refuse_backend(conn, None, Refused::Backend, Status::BadRequest);
             }
             _ => self.lose(conn),
         }
@@ -114,8 +125,14 @@ impl Pump {
             return;
         };
         match &connection.role {
-            Role::Handshake => self.refuse_upgrade(conn, &Refusal::Timeout),
-            Role::Fresh(_) => self.refuse_backend(conn, Status::BadRequest),
+            Role::Handshake => {
+                self.note_refusal(conn, None, Refused::Timeout, Refusal::Timeout.status());
+                self.refuse_upgrade(conn, &Refusal::Timeout);
+            }
+            Role::TurnedAway(_) => self.lose(conn),
+            Role::Fresh(_) => {
+                self.refuse_backend(conn, None, Refused::Timeout, Status::BadRequest);
+            }
             Role::Worker(_) => {
                 // A shard that was held up must not take its own silence for the worker's.
                 self.receive(conn);
@@ -127,13 +144,16 @@ impl Pump {
                 self.io.set_deadline(conn, deadline);
             }
             Role::Client(_) if connection.inbox.is_empty() => self.close_with(conn, b""),
-            Role::Client(_) => self.refuse_backend(conn, Status::BadRequest),
+            Role::Client(client) => {
+                let vhost = Some(client.vhost);
+                self.refuse_backend(conn, vhost, Refused::Timeout, Status::BadRequest);
+            }
             Role::Closing => {
                 // Held on to its socket for too long: what is unsent is dropped.
                 connection.socket.reset_on_close();
                 self.lose(conn);
             }
-            Role::Frontend(_) => {}
+            Role::Frontend(_) => self.end_throttling(conn),
         }
     }
 
@@ -145,11 +165,13 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
+        let vhost = connection.vhost();
         match &mut connection.role {
             Role::Frontend(_) => {
                 let (code, reason) = match why {
                     Doom::Slow => {
-                        tracing::debug!(slot = conn.slot, "slow consumer evicted");
+                        let code = CloseCode::TRY_AGAIN_LATER.0;
+                        self.note_refusal(conn, vhost, Refused::OutboxBytes, code);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
@@ -165,7 +187,7 @@ impl Pump {
             // The answers that are owed still come, and end it.
             Role::Client(client) if !client.is_settled() => client.leave(),
             Role::Client(client) if client.is_kept() => self.close_with(conn, packet::QUIT),
-            Role::Client(_) | Role::Fresh(_) => self.close_with(conn, b""),
+            Role::Client(_) | Role::Fresh(_) | Role::TurnedAway(_) => self.close_with(conn, b""),
             Role::Closing => {}
         }
     }

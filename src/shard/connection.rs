@@ -1,5 +1,6 @@
-use crate::limits::OUTBOX_READ_PAUSE_BYTES;
-use crate::model::{ConnId, VhostId};
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_READ_PAUSE_BYTES};
+use crate::meter::Refused;
+use crate::model::{ConnId, PeerAddress, VhostId};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
 
@@ -14,6 +15,12 @@ pub(super) struct Connection {
     pub(super) inbox: Vec<u8>,
     pub(super) role: Role,
     pub(super) timer: Timer,
+    /// What it counts as; given back with its place.
+    pub(super) from: PeerAddress,
+    /// The vhost that counts it among its frontends.
+    pub(super) counted_in: Option<VhostId>,
+    /// Bytes of deliveries that may be queued.
+    pub(super) outbox_bytes_max: u32,
     pub(super) flags: Flags,
 }
 
@@ -21,6 +28,8 @@ pub(super) struct Connection {
 pub(super) enum Role {
     /// A frontend that has not been upgraded.
     Handshake,
+    /// A frontend past the quotas of the node; told so when it asks.
+    TurnedAway(Refused),
     Frontend(Frontend),
     /// A backend before its first packet.
     Fresh(Fresh),
@@ -45,6 +54,10 @@ pub(super) struct Flags {
     pub(super) blocked: bool,
     /// Takes no message before it is resumed.
     pub(super) waiting: bool,
+    /// Sends faster than it may: not read before its deadline.
+    pub(super) throttled: bool,
+    /// Has no place in the node's quotas to give back.
+    pub(super) placeless: bool,
     /// The peer sends no more.
     pub(super) ended: bool,
     /// The peer has been told that nothing more comes.
@@ -54,7 +67,7 @@ pub(super) struct Flags {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, socket: Socket, role: Role) -> Self {
+    pub(super) fn new(id: ConnId, socket: Socket, role: Role, from: PeerAddress) -> Self {
         Self {
             id,
             socket,
@@ -62,6 +75,9 @@ impl Connection {
             inbox: Vec::new(),
             role,
             timer: Timer::default(),
+            from,
+            counted_in: None,
+            outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             flags: Flags::default(),
         }
     }
@@ -71,15 +87,16 @@ impl Connection {
             Role::Frontend(frontend) => Some(frontend.vhost),
             Role::Client(client) => Some(client.vhost),
             Role::Worker(worker) => Some(worker.vhost),
-            Role::Handshake | Role::Fresh(_) | Role::Closing => None,
+            Role::Handshake | Role::TurnedAway(_) | Role::Fresh(_) | Role::Closing => None,
         }
     }
 
-    /// Whether its next message has to wait: for an answer, or for a peer that
-    /// asks and does not read. Workers are always read: their heartbeats count.
+    /// Whether its next message has to wait: for an answer, for its rate, or for
+    /// a peer that asks and does not read. Workers are always read: their heartbeats count.
     pub(super) fn is_held_back(&self) -> bool {
         let asks = matches!(self.role, Role::Frontend(_) | Role::Client(_));
-        self.flags.waiting || (asks && self.outbox.len() > OUTBOX_READ_PAUSE_BYTES)
+        let resting = self.flags.waiting || self.flags.throttled;
+        resting || (asks && self.outbox.len() > OUTBOX_READ_PAUSE_BYTES)
     }
 
     /// Whether something was received that is not handled: bytes, or a message

@@ -1,18 +1,23 @@
 use super::connection::Role;
 use super::pump::Pump;
+use super::refusal::cause_of;
 use crate::hub::{Effects, Flow};
 use crate::limits::OUTBOX_READ_PAUSE_BYTES;
-use crate::model::{ConnId, Sid};
+use crate::meter::Refused;
+use crate::model::{ConnId, Sid, VhostId};
 use crate::session::{Frontend, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
-use crate::wire::http;
+use crate::wire::http::{self, Refusal};
 use crate::wire::message::Incoming;
 
 impl Pump {
     pub(super) fn handle_handshake(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
         match handle_upgrade(bytes, self.hub.registry()) {
             Upgrade::Incomplete => 0,
-            Upgrade::Refused(refusal) => {
+            Upgrade::Refused { refusal, vhost } => {
+                if let Some(cause) = cause_of(&refusal) {
+                    self.note_refusal(conn, vhost, cause, refusal.status());
+                }
                 self.refuse_upgrade(conn, &refusal);
                 bytes.len()
             }
@@ -21,6 +26,14 @@ impl Pump {
                 key,
                 consumed,
             } => {
+                let quota = self.hub.registry().quota(vhost);
+                if !self.io.try_enter_vhost(conn, vhost, quota) {
+                    let refusal = Refusal::Unavailable;
+                    let cause = Refused::VhostConnections;
+                    self.note_refusal(conn, Some(vhost), cause, refusal.status());
+                    self.refuse_upgrade(conn, &refusal);
+                    return bytes.len();
+                }
                 let mut response = Vec::with_capacity(160);
                 http::write_switching_protocols(&key, &mut response);
                 self.io.push(conn.slot, &response);
@@ -55,10 +68,26 @@ impl Pump {
                 self.set_waiting(conn);
             }
         }
+        let vhost = frontend.vhost;
+        let quota = self.hub.registry().quota(vhost);
+        let message_bytes_max = quota.message_bytes_max as usize;
+        let per_second_max = quota.messages_per_second_max;
+        let now_ms = self.io.now_ms;
         while self.may_go_on(conn) {
+            // Whoever has sent nothing more need not rest.
+            if done < bytes.len()
+                && let Some(until_ms) = frontend.pace.rests_until(per_second_max, now_ms)
+            {
+                self.throttle(conn, vhost, until_ms);
+                break;
+            }
             let mut consumed = 0;
-            let incoming = frontend.reader.next(&mut bytes[done..], &mut consumed);
+            let rest = &mut bytes[done..];
+            let incoming = frontend.reader.next(rest, message_bytes_max, &mut consumed);
             done += consumed;
+            if matches!(incoming, Ok(Some(_))) {
+                frontend.pace.take(per_second_max, now_ms);
+            }
             match incoming {
                 Ok(None) => break,
                 Ok(Some(Incoming::Message { text, .. })) => {
@@ -79,11 +108,36 @@ impl Pump {
                 Ok(Some(Incoming::Close { code })) => {
                     self.close_frontend(conn, code.unwrap_or(CloseCode::NORMAL), "");
                 }
-                Err(violation) => self.close_frontend(conn, violation.code, violation.reason),
+                Err(violation) => {
+                    if violation.code == CloseCode::TOO_BIG {
+                        let cause = Refused::MessageBytes;
+                        self.note_refusal(conn, Some(vhost), cause, violation.code.0);
+                    }
+                    self.close_frontend(conn, violation.code, violation.reason);
+                }
             }
         }
         self.set_role(conn, Role::Frontend(frontend));
         done
+    }
+
+    /// The connection is not read until then. It is told nothing, and nothing
+    /// that it sent is lost: its own socket makes it wait.
+    fn throttle(&mut self, conn: ConnId, vhost: VhostId, until_ms: u64) {
+        if let Some(connection) = self.io.get(conn) {
+            connection.flags.throttled = true;
+        }
+        self.io.set_deadline(conn, until_ms);
+        self.note_refusal(conn, Some(vhost), Refused::MessageRate, 0);
+    }
+
+    /// The connection's budget is whole again.
+    pub(super) fn end_throttling(&mut self, conn: ConnId) {
+        self.io.set_deadline(conn, 0);
+        if let Some(connection) = self.io.get(conn) {
+            connection.flags.throttled = false;
+            self.io.list(conn.slot);
+        }
     }
 
     fn note_flow(&mut self, conn: ConnId, flow: Flow) {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use slab::Slab;
@@ -8,7 +9,8 @@ use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
 use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
 use crate::mesh::ShardPort;
-use crate::model::{ConnId, ShardId, VhostId};
+use crate::meter::{Occupancy, Refused, ShardMeter};
+use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
 use crate::net::{Driver, Flushed, Sent, Socket, Spare};
 
 /// Everything around the hub: sockets, rings, timers. Where a call of the hub
@@ -26,6 +28,11 @@ pub(super) struct Io {
     /// Outboxes to be flushed.
     pub(super) dirty: Vec<u32>,
     pub(super) notes: Vec<Note>,
+    pub(super) meter: Arc<ShardMeter>,
+    /// What the quotas of the node are held against, over all shards.
+    pub(super) occupancy: Arc<Occupancy>,
+    /// Connections without a place that have not gone yet.
+    pub(super) placeless: usize,
     started: Instant,
     pub(super) now_ms: u64,
 }
@@ -37,7 +44,9 @@ pub(super) enum Note {
     WorkerReady(ConnId),
     VhostDeleted(VhostId),
     Serve,
-    Drain,
+    Refused(ConnId, Refused, Status),
+    QuotasReplaced,
+    Drain { window_ms: u32 },
     Stop,
 }
 
@@ -57,7 +66,12 @@ pub(super) enum Doom {
 }
 
 impl Io {
-    pub(super) fn new(driver: Driver, port: ShardPort) -> Self {
+    pub(super) fn new(
+        driver: Driver,
+        port: ShardPort,
+        meter: Arc<ShardMeter>,
+        occupancy: Arc<Occupancy>,
+    ) -> Self {
         Self {
             driver,
             port,
@@ -68,6 +82,9 @@ impl Io {
             ready: Vec::new(),
             dirty: Vec::new(),
             notes: Vec::new(),
+            meter,
+            occupancy,
+            placeless: 0,
             started: Instant::now(),
             now_ms: 1,
         }
@@ -78,9 +95,47 @@ impl Io {
         self.now_ms = self.started.elapsed().as_millis() as u64 + 1;
     }
 
-    /// Takes a new connection in; none past the bound.
-    pub(super) fn insert(&mut self, socket: Socket, role: Role) -> Option<ConnId> {
-        if self.connections.len() >= CONNECTIONS_PER_SHARD_MAX {
+    /// Slots that have ever been taken.
+    pub(super) fn slots(&self) -> usize {
+        self.generations.len()
+    }
+
+    /// Whether this shard's tables take another connection.
+    pub(super) fn has_room(&self) -> bool {
+        self.connections.len() < CONNECTIONS_PER_SHARD_MAX
+    }
+
+    /// Takes in a connection that [`Occupancy`] has let in; it gives its place
+    /// back when it is removed, or at once where this shard has no room.
+    pub(super) fn insert(
+        &mut self,
+        socket: Socket,
+        role: Role,
+        from: PeerAddress,
+    ) -> Option<ConnId> {
+        let inserted = self.insert_placeless(socket, role, from);
+        if inserted.is_none() {
+            self.occupancy.leave(from);
+        }
+        inserted
+    }
+
+    /// Takes in a connection without a place, to tell it so.
+    pub(super) fn insert_turned_away(&mut self, socket: Socket, cause: Refused) -> Option<ConnId> {
+        let role = Role::TurnedAway(cause);
+        let conn = self.insert_placeless(socket, role, PeerAddress::EXEMPT)?;
+        self.get(conn)?.flags.placeless = true;
+        self.placeless += 1;
+        Some(conn)
+    }
+
+    fn insert_placeless(
+        &mut self,
+        socket: Socket,
+        role: Role,
+        from: PeerAddress,
+    ) -> Option<ConnId> {
+        if !self.has_room() {
             return None;
         }
         let entry = self.connections.vacant_entry();
@@ -93,7 +148,7 @@ impl Io {
             generation: self.generations[slot],
         };
         self.driver.watch(id, &socket).ok()?;
-        entry.insert(Connection::new(id, socket, role));
+        entry.insert(Connection::new(id, socket, role, from));
         Some(id)
     }
 
@@ -102,11 +157,44 @@ impl Io {
         if self.get(id).is_none() {
             return;
         }
+        self.leave_vhost(id);
         let mut connection = self.connections.remove(id.slot as usize);
+        if connection.flags.placeless {
+            self.placeless -= 1;
+        } else {
+            self.occupancy.leave(connection.from);
+        }
         connection.outbox.clear(&mut self.spare);
         self.driver
             .unwatch(id, connection.socket, connection.flags.blocked);
         self.generations[id.slot as usize] = id.generation.wrapping_add(1);
+    }
+
+    /// Makes the connection a frontend of the vhost; false where that is full.
+    pub(super) fn try_enter_vhost(
+        &mut self,
+        id: ConnId,
+        vhost: VhostId,
+        quota: &VhostQuota,
+    ) -> bool {
+        let occupancy = self.occupancy.clone();
+        let Some(connection) = self.get(id) else {
+            return false;
+        };
+        if !occupancy.try_enter_vhost(vhost, quota.connections_max) {
+            return false;
+        }
+        connection.counted_in = Some(vhost);
+        connection.outbox_bytes_max = quota.outbox_bytes_max;
+        true
+    }
+
+    /// The connection is no frontend of its vhost any longer, if it was one.
+    pub(super) fn leave_vhost(&mut self, id: ConnId) {
+        let left = self.get(id).and_then(|it| it.counted_in.take());
+        if let Some(vhost) = left {
+            self.occupancy.leave_vhost(vhost);
+        }
     }
 
     /// The live connection of this very id.
@@ -212,7 +300,11 @@ impl Effects for Io {
             return;
         }
         if !connection.outbox.is_empty() {
-            match connection.outbox.try_push(batch, &mut self.spare) {
+            let bytes_max = connection.outbox_bytes_max as usize;
+            match connection
+                .outbox
+                .try_push(batch, bytes_max, &mut self.spare)
+            {
                 Err(_) => doom(connection, Doom::Slow, &mut self.notes),
                 Ok(()) => mark_dirty(connection, &mut self.dirty),
             }
@@ -224,7 +316,11 @@ impl Effects for Io {
             Sent::Full => 0,
             Sent::Failed(_) => return doom(connection, Doom::Lost, &mut self.notes),
         };
-        match connection.outbox.try_push(&batch[sent..], &mut self.spare) {
+        let bytes_max = connection.outbox_bytes_max as usize;
+        match connection
+            .outbox
+            .try_push(&batch[sent..], bytes_max, &mut self.spare)
+        {
             Ok(()) => block(connection, &mut self.driver, &mut self.notes),
             Err(_) => doom(connection, Doom::Slow, &mut self.notes),
         }
@@ -275,8 +371,16 @@ impl Effects for Io {
         self.notes.push(Note::Serve);
     }
 
-    fn drain(&mut self) {
-        self.notes.push(Note::Drain);
+    fn refused(&mut self, conn: ConnId, cause: Refused, status: Status) {
+        self.notes.push(Note::Refused(conn, cause, status));
+    }
+
+    fn quotas_replaced(&mut self) {
+        self.notes.push(Note::QuotasReplaced);
+    }
+
+    fn drain(&mut self, window_ms: u32) {
+        self.notes.push(Note::Drain { window_ms });
     }
 
     fn stop(&mut self) {

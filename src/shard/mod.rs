@@ -7,18 +7,22 @@
 mod backend;
 mod close;
 mod connection;
+mod departure;
 mod frontend;
 mod io;
 mod pump;
+mod refusal;
 mod timers;
 
 use std::net::TcpListener;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::limits::EXECUTOR_IO_MEMORY_BYTES;
 use crate::mesh::ShardPort;
+use crate::meter::{Occupancy, ShardMeter};
+use crate::model::Quotas;
 use pump::Pump;
 
 /// Tags of the listeners.
@@ -33,6 +37,12 @@ pub struct Seat {
     pub frontends: TcpListener,
     /// Where backends connect.
     pub backends: TcpListener,
+    /// What it counts; control reads it.
+    pub meter: Arc<ShardMeter>,
+    /// What the node grants.
+    pub quotas: Arc<Quotas>,
+    /// Who is connected to any shard.
+    pub occupancy: Arc<Occupancy>,
     /// The core to stay on; unpinned where there are more shards than cores.
     pub core: Option<usize>,
 }

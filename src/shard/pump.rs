@@ -2,16 +2,20 @@ use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Role;
+use super::departure::Departure;
 use super::io::{Doom, Io, Note};
+use super::refusal::{AccessLog, refusal_of};
 use super::{BACKEND, FRONTEND, Seat, ShardError};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
     DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
-    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, REFUSED_CONNECTIONS_MAX,
+    REFUSED_TIMEOUT, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
-use crate::model::ConnId;
+use crate::meter::Refused;
+use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
 
 /// The loop of one shard.
@@ -27,6 +31,8 @@ pub(super) struct Pump {
     stage: Stage,
     /// Not yet accepting: no browser is to miss what the store held.
     listeners: Vec<(TcpListener, u8)>,
+    pub(super) access: AccessLog,
+    pub(super) departure: Option<Departure>,
     /// Which of its sources a turn begins with.
     first_source: usize,
 }
@@ -49,6 +55,9 @@ impl Pump {
             port,
             frontends,
             backends,
+            meter,
+            quotas,
+            occupancy,
             ..
         } = seat;
         let shard = port.id();
@@ -56,15 +65,19 @@ impl Pump {
         let mut driver = Driver::new().map_err(ring)?;
         let sleeper = port.sleeper();
         driver.watch_wakeups(sleeper.event()).map_err(ring)?;
+        let mut hub = Hub::new(shard, port.shards());
+        hub.set_quotas(quotas);
         Ok(Self {
-            hub: Hub::new(shard, port.shards()),
-            io: Io::new(driver, port),
+            hub,
+            io: Io::new(driver, port, meter, occupancy),
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
             answers: Vec::new(),
             stage: Stage::Serving,
             listeners: vec![(frontends, FRONTEND), (backends, BACKEND)],
+            access: AccessLog::default(),
+            departure: None,
             first_source: 0,
         })
     }
@@ -104,11 +117,14 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
-        let timer = self
-            .io
-            .timers
-            .next_in_ms(self.io.now_ms)
-            .map(Duration::from_millis);
+        let now_ms = self.io.now_ms;
+        let times = [
+            self.io.timers.next_in_ms(now_ms),
+            self.access.next_in_ms(now_ms),
+            self.departure.as_ref().map(|it| it.next_in_ms(now_ms)),
+        ];
+        let timer = times.into_iter().flatten().min();
+        let timer = timer.map(Duration::from_millis);
         let stalled = self.hub.is_stalled() || !self.io.port.has_room();
         match timer {
             timer if stalled => Some(timer.unwrap_or(STALLED_SLEEP).min(STALLED_SLEEP)),
@@ -125,6 +141,8 @@ impl Pump {
         self.hub.set_time(epoch_ms as u64, &mut self.io);
         self.handle_events();
         self.handle_timers();
+        self.sum_up_refusals();
+        self.take_leave();
         self.take_in();
         self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
         self.handle_notes();
@@ -183,6 +201,16 @@ impl Pump {
         if self.stage != Stage::Serving {
             return;
         }
+        let address = socket.peer_addr();
+        let from = address.map_or(PeerAddress::EXEMPT, |address| PeerAddress::of(address.ip()));
+        let quotas = self.hub.registry().quotas();
+        let entered = match self.io.has_room() {
+            true => self.io.occupancy.try_enter(from, quotas),
+            false => Err(Refused::NodeConnections),
+        };
+        if let Err(cause) = entered {
+            return self.turn_away(listener, socket, cause);
+        }
         // A connection that is lost already shows at its first read.
         let _ = socket.tune();
         let (role, timeout) = match listener {
@@ -192,9 +220,33 @@ impl Pump {
             ),
             _ => (Role::Handshake, HANDSHAKE_TIMEOUT),
         };
-        if let Some(conn) = self.io.insert(socket, role) {
+        if let Some(conn) = self.io.insert(socket, role, from) {
             self.io
                 .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        }
+    }
+
+    /// Refuses a connection that has no place. A frontend is answered once its
+    /// request is there (docs/decisions/0009).
+    fn turn_away(&mut self, listener: u8, socket: crate::net::Socket, cause: Refused) {
+        if listener == BACKEND || self.io.placeless >= REFUSED_CONNECTIONS_MAX {
+            return self.note_turned_away(&socket, cause, 0);
+        }
+        self.note_turned_away(&socket, cause, refusal_of(cause).status());
+        if let Some(conn) = self.io.insert_turned_away(socket, cause) {
+            let deadline_ms = self.io.now_ms + REFUSED_TIMEOUT.as_millis() as u64;
+            self.io.set_deadline(conn, deadline_ms);
+        }
+    }
+
+    /// Gives each frontend what its vhost grants it now. Looks at all, for a
+    /// reload is rare and a look-up for each delivery is not.
+    fn spread_quotas(&mut self) {
+        for (_, connection) in &mut self.io.connections {
+            if let Some(vhost) = connection.counted_in {
+                let quota = self.hub.registry().quota(vhost);
+                connection.outbox_bytes_max = quota.outbox_bytes_max;
+            }
         }
     }
 
@@ -382,6 +434,10 @@ impl Pump {
         // connection's outbox meanwhile.
         match std::mem::replace(&mut connection.role, Role::Handshake) {
             Role::Handshake => self.handle_handshake(conn, bytes),
+            Role::TurnedAway(cause) => {
+                self.refuse_upgrade(conn, &refusal_of(cause));
+                bytes.len()
+            }
             Role::Frontend(frontend) => self.handle_frontend(conn, frontend, bytes, 0),
             Role::Fresh(fresh) => self.handle_fresh(conn, fresh, bytes),
             Role::Client(client) => self.handle_client(conn, client, bytes, 0),
@@ -428,11 +484,16 @@ impl Pump {
                     self.dismiss_all(|c| c.vhost() == Some(vhost), Doom::VhostDeleted);
                 }
                 Note::Serve => self.listen(),
-                Note::Drain => {
+                Note::Refused(conn, cause, status) => {
+                    let vhost = self.io.get(conn).and_then(|it| it.vhost());
+                    self.note_refusal(conn, vhost, cause, status.code());
+                }
+                Note::QuotasReplaced => self.spread_quotas(),
+                Note::Drain { window_ms } => {
                     self.stage = Stage::Draining;
                     self.listeners.clear();
                     self.io.driver.stop_listening();
-                    self.dismiss_all(|_| true, Doom::Drain);
+                    self.begin_departure(window_ms);
                 }
                 Note::Stop => self.stage = Stage::Stopped,
             }

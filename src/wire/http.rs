@@ -65,6 +65,9 @@ pub enum Refusal {
     /// 431: past [`UPGRADE_BYTES_MAX`] or [`UPGRADE_HEADERS_MAX`].
     #[error("request head too large")]
     HeadTooLarge,
+    /// 429: the peer's address has all the connections it may.
+    #[error("too many connections from this address")]
+    TooManyRequests,
     /// 503: the node takes no more.
     #[error("no room for another connection")]
     Unavailable,
@@ -274,29 +277,51 @@ pub fn clean_path(path: &str) -> Option<String> {
 }
 
 impl Refusal {
+    /// The code of its response.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::MovedPermanently(_) => 301,
+            Self::BadRequest(_) => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
+            Self::WrongVersion => 426,
+            Self::TooManyRequests => 429,
+            Self::HeadTooLarge => 431,
+            Self::Unavailable => 503,
+        }
+    }
+
+    fn status_text(&self) -> &'static str {
+        match self {
+            Self::MovedPermanently(_) => "Moved Permanently",
+            Self::BadRequest(_) => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::Timeout => "Request Timeout",
+            Self::WrongVersion => "Upgrade Required",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::HeadTooLarge => "Request Header Fields Too Large",
+            Self::Unavailable => "Service Unavailable",
+        }
+    }
+
     /// Appends the whole response; the body names the reason.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let (status, more) = match self {
-            Self::MovedPermanently(location) => {
-                ("301 Moved Permanently", format!("Location: {location}\r\n"))
-            }
-            Self::BadRequest(_) => ("400 Bad Request", String::new()),
-            Self::Forbidden => ("403 Forbidden", String::new()),
-            Self::NotFound => ("404 Not Found", String::new()),
-            Self::MethodNotAllowed => ("405 Method Not Allowed", "Allow: GET\r\n".into()),
-            Self::Timeout => ("408 Request Timeout", String::new()),
-            Self::WrongVersion => (
-                "426 Upgrade Required",
-                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".into(),
-            ),
-            Self::HeadTooLarge => ("431 Request Header Fields Too Large", String::new()),
-            Self::Unavailable => ("503 Service Unavailable", String::new()),
+        let more = match self {
+            Self::MovedPermanently(location) => format!("Location: {location}\r\n"),
+            Self::MethodNotAllowed => "Allow: GET\r\n".into(),
+            Self::WrongVersion => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".into(),
+            _ => String::new(),
         };
+        let (status, text) = (self.status(), self.status_text());
         let body = format!("{self}\n");
         let length = body.len();
         out.extend_from_slice(
             format!(
-                "HTTP/1.1 {status}\r\nConnection: close\r\n{more}\
+                "HTTP/1.1 {status} {text}\r\nConnection: close\r\n{more}\
                  Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
             )
             .as_bytes(),

@@ -52,14 +52,15 @@ impl Reader {
     /// What the frames at the front of `bytes` complete; `None` where more bytes
     /// are needed. Payloads are unmasked in place. `consumed` is set to the bytes
     /// eaten, which are not to be given again; fragments are eaten also where
-    /// they complete nothing.
+    /// they complete nothing. `message_bytes_max` bounds the whole message.
     ///
     /// # Errors
     /// The client broke RFC 6455 (1002), sent text that is no UTF-8 (1007), or
-    /// a message over [`MESSAGE_BYTES_MAX`] (1009). The connection is to be closed.
+    /// a message past its bound (1009). The connection is to be closed.
     pub fn next<'a>(
         &'a mut self,
         bytes: &'a mut [u8],
+        message_bytes_max: usize,
         consumed: &mut usize,
     ) -> Result<Option<Incoming<'a>>, Violation> {
         *consumed = 0;
@@ -67,7 +68,9 @@ impl Reader {
             self.fragments = Vec::new();
             self.state = State::Idle;
         }
-        while let Some((frame, payload)) = take_frame(bytes, consumed, self.fragments.len())? {
+        while let Some((frame, payload)) =
+            take_frame(bytes, consumed, self.fragments.len(), message_bytes_max)?
+        {
             match (frame.opcode, self.state) {
                 (Opcode::Ping, _) => return Ok(Some(Incoming::Ping(&bytes[payload]))),
                 (Opcode::Pong, _) => return Ok(Some(Incoming::Pong)),
@@ -124,12 +127,13 @@ fn take_frame(
     bytes: &mut [u8],
     consumed: &mut usize,
     message_bytes: usize,
+    message_bytes_max: usize,
 ) -> Result<Option<(Frame, Range<usize>)>, Violation> {
     let rest = &mut bytes[*consumed..];
-    let Some(header) = parse_client_header(rest, MESSAGE_BYTES_MAX)? else {
+    let Some(header) = parse_client_header(rest, message_bytes_max)? else {
         return Ok(None);
     };
-    if !header.opcode.is_control() && message_bytes + header.payload_bytes > MESSAGE_BYTES_MAX {
+    if !header.opcode.is_control() && message_bytes + header.payload_bytes > message_bytes_max {
         return Err(Violation::TOO_BIG);
     }
     let Some(payload) = rest[header.header_bytes..].get_mut(..header.payload_bytes) else {
@@ -207,7 +211,7 @@ mod tests {
             kept.extend_from_slice(piece);
             loop {
                 let mut consumed = 0;
-                let next = match reader.next(&mut kept, &mut consumed) {
+                let next = match reader.next(&mut kept, MESSAGE_BYTES_MAX, &mut consumed) {
                     Ok(next) => next,
                     Err(violation) => {
                         seen.push(Seen::Violation(violation.code.0));
@@ -282,11 +286,14 @@ mod tests {
         let mut reader = Reader::default();
         let mut consumed = 0;
         assert!(matches!(
-            reader.next(&mut stream, &mut consumed),
+            reader.next(&mut stream, MESSAGE_BYTES_MAX, &mut consumed),
             Ok(Some(_))
         ));
         assert_eq!(consumed, stream.len());
-        assert_eq!(reader.next(&mut [], &mut consumed), Ok(None));
+        assert_eq!(
+            reader.next(&mut [], MESSAGE_BYTES_MAX, &mut consumed),
+            Ok(None)
+        );
         assert_eq!(reader.fragments.capacity(), 0);
     }
 

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use webrocket::hub::Effects;
 use webrocket::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use webrocket::model::{ConnId, ShardId, VhostId};
+use webrocket::meter::Refused;
+use webrocket::model::{ConnId, ShardId, Status, VhostId};
 
 const RING: usize = 3;
 
@@ -87,7 +88,11 @@ impl Effects for Port {
 
     fn serve(&mut self) {}
 
-    fn drain(&mut self) {}
+    fn refused(&mut self, _conn: ConnId, _cause: Refused, _status: Status) {}
+
+    fn quotas_replaced(&mut self) {}
+
+    fn drain(&mut self, _window_ms: u32) {}
 
     fn stop(&mut self) {}
 

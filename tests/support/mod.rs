@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use webrocket::model::{ChannelName, VhostPath};
+use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 
 /// Long enough for the slowest machine; only a failing test ever waits for it.
@@ -31,17 +31,30 @@ pub struct Broker {
 
 impl Broker {
     pub fn start(shards: u16) -> Self {
+        Self::configured(shards, |_| {})
+    }
+
+    /// A broker that grants this.
+    pub fn with_quotas(shards: u16, quotas: Quotas) -> Self {
+        Self::configured(shards, |config| config.quotas = quotas)
+    }
+
+    /// A broker whose configuration differs from that of the tests.
+    pub fn configured(shards: u16, change: impl FnOnce(&mut Config)) -> Self {
         let storage = tempfile::tempdir().expect("a temporary directory");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let node = Node::start(Config {
+        let mut config = Config {
             websocket_addr: any,
             backend_addr: any,
             admin_addr: any,
             storage_dir: storage.path().into(),
             node_name: "test-node".into(),
             shards,
-        })
-        .expect("the node starts");
+            quotas: unhurried(),
+            drain_window: Duration::ZERO,
+        };
+        change(&mut config);
+        let node = Node::start(config).expect("the node starts");
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -215,6 +228,13 @@ impl Broker {
     pub fn stop(mut self) -> bool {
         self.node.take().expect("running").stop(PATIENCE)
     }
+}
+
+/// The default quotas, for tests that send as fast as they can.
+pub fn unhurried() -> Quotas {
+    let mut quotas = Quotas::default();
+    quotas.default.messages_per_second_max = u32::MAX;
+    quotas
 }
 
 /// 36 characters, another each time.

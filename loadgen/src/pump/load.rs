@@ -2,6 +2,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use webrocket::limits::OUTBOX_BYTES_MAX;
 
 use super::{Cpu, Pump};
 use crate::client::write_message;
@@ -93,7 +94,12 @@ impl Pump {
         write_broadcast(&mut self.text, channel, &stamp, self.plan.data_bytes);
         self.out.clear();
         write_message(&mut self.out, &self.text);
-        if seat.socket.is_none() || seat.outbox.try_push(&self.out, &mut self.spare).is_err() {
+        if seat.socket.is_none()
+            || seat
+                .outbox
+                .try_push(&self.out, OUTBOX_BYTES_MAX, &mut self.spare)
+                .is_err()
+        {
             publisher.unsent += u64::from(counts);
             return;
         }

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use webrocket::limits::OUTBOX_BYTES_MAX;
 use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Flushed, Outbox, Recv, Socket, Spare};
 
@@ -302,7 +303,10 @@ impl Pump {
         if self.out.is_empty() || seat.socket.is_none() {
             return;
         }
-        match seat.outbox.try_push(&self.out, &mut self.spare) {
+        match seat
+            .outbox
+            .try_push(&self.out, OUTBOX_BYTES_MAX, &mut self.spare)
+        {
             Ok(()) => self.flush(slot),
             Err(_) => self.end(slot, Fault::Stuck),
         }

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use super::pipeline::{Audience, Completion, Reply, Undo};
 use super::vhost::{Channel, Vhost};
 use super::{Error, Registry};
 use crate::control::store::Record;
 use crate::hub::envelope::Change;
-use crate::model::{AccessToken, ChannelId, ChannelName, VhostId, VhostPath};
+use crate::limits::CHANNELS_PER_VHOST_MAX;
+use crate::model::{AccessToken, ChannelId, ChannelName, Quotas, VhostId, VhostPath};
 
 /// What admin asks to change.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(in crate::control) enum Edit {
     OpenChannel(VhostPath, ChannelName),
     CloseChannel(VhostPath, ChannelName),
     ClearChannels(VhostPath),
+    ReplaceQuotas(Arc<Quotas>),
     /// Changes nothing: waits for what was decided before.
     Settle,
 }
@@ -35,6 +39,10 @@ impl Registry {
     fn edit(&mut self, edit: Edit) -> Result<Option<u64>, Error> {
         if matches!(edit, Edit::Settle) {
             return Ok(None);
+        }
+        // Never refused: it may be what takes a load off the node.
+        if let Edit::ReplaceQuotas(quotas) = edit {
+            return Ok(Some(self.replace_quotas(quotas)));
         }
         // Once for the whole edit: clearing is not stopped half-way.
         self.may_change()?;
@@ -73,8 +81,17 @@ impl Registry {
                 tracing::info!(%path, "admin closed all channels");
                 Ok(last)
             }
-            Edit::Settle => Ok(None),
+            Edit::ReplaceQuotas(_) | Edit::Settle => Ok(None),
         }
+    }
+
+    /// What is over a lowered quota stays. The store keeps none: quotas come
+    /// with the configuration.
+    fn replace_quotas(&mut self, quotas: Arc<Quotas>) -> u64 {
+        self.quotas = quotas.clone();
+        let change = Change::QuotasReplaced { quotas };
+        self.pipeline
+            .push(change, Audience::All, None, Undo::Nothing)
     }
 
     fn create_vhost(&mut self, path: VhostPath) -> Result<u64, Error> {
@@ -128,7 +145,8 @@ impl Registry {
         let id = ChannelId(self.next_channel);
         let opened = self.pipeline.next_version();
         let known = self.vhosts.get_mut(&vhost).ok_or(Error::VhostNotFound)?;
-        if known.channels.len() >= self.channels_max {
+        let channels_max = self.quotas.of(&known.path).channels_max as usize;
+        if known.channels.len() >= channels_max.min(CHANNELS_PER_VHOST_MAX) {
             return Err(Error::Full);
         }
         known.channels.insert(name.clone(), Channel { id, opened });

@@ -21,6 +21,7 @@ pub(super) use edit::Edit;
 pub(super) use pipeline::Reply;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -32,8 +33,8 @@ use super::handle::VhostInfo;
 use super::store::{Record, Snapshot, StoredToken};
 use crate::hub::envelope::{Change, Delivery};
 use crate::hub::home_of_channel;
-use crate::limits::{CHANNELS_PER_VHOST_MAX, VHOSTS_MAX};
-use crate::model::{ChannelName, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId};
+use crate::limits::VHOSTS_MAX;
+use crate::model::{ChannelName, Quotas, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId};
 
 /// Fills a buffer with random bytes; the system's in production, seeded in tests.
 pub(super) type Random = Box<dyn FnMut(&mut [u8]) -> Result<(), getrandom::Error> + Send>;
@@ -52,9 +53,9 @@ pub(super) struct Registry {
     /// Never handed out before.
     next_vhost: u32,
     next_channel: u64,
-    /// [`VHOSTS_MAX`] and [`CHANNELS_PER_VHOST_MAX`] outside of tests.
+    /// [`VHOSTS_MAX`] outside of tests.
     vhosts_max: usize,
-    channels_max: usize,
+    pub(super) quotas: Arc<Quotas>,
 }
 
 impl Registry {
@@ -69,7 +70,7 @@ impl Registry {
             next_vhost: 0,
             next_channel: 0,
             vhosts_max: VHOSTS_MAX,
-            channels_max: CHANNELS_PER_VHOST_MAX,
+            quotas: Arc::new(Quotas::default()),
         }
     }
 
@@ -256,9 +257,9 @@ impl Registry {
         self.pipeline.serve();
     }
 
-    /// Tells every shard to drain.
-    pub(super) fn drain(&mut self) {
-        self.pipeline.drain();
+    /// Tells every shard to drain, frontends over so many milliseconds.
+    pub(super) fn drain(&mut self, window_ms: u32) {
+        self.pipeline.drain(window_ms);
     }
 
     /// Tells every shard that all have drained.

@@ -349,9 +349,9 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(super) fn drain(&mut self, window_ms: u32) {
         for outbox in &mut self.outboxes {
-            outbox.push_back(Delivery::Drain);
+            outbox.push_back(Delivery::Drain { window_ms });
         }
     }
 

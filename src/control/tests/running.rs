@@ -198,12 +198,15 @@ async fn a_drain_ends_when_all_shards_have_drained() {
     let node = Node::start(3, MemoryStore::default()).await;
     *node.shards[1].stalled.lock().expect("lock") = true;
     let handle = node.handle.clone();
-    let mut drain = tokio::spawn(async move { handle.drain().await });
+    let mut drain = tokio::spawn(async move { handle.drain(Duration::ZERO).await });
     let early = tokio::time::timeout(Duration::from_millis(30), &mut drain).await;
     assert!(early.is_err(), "one shard has connections left");
     *node.shards[1].stalled.lock().expect("lock") = false;
     drain.await.expect("no panic").expect("drained");
-    node.handle.drain().await.expect("drained already");
+    node.handle
+        .drain(Duration::ZERO)
+        .await
+        .expect("drained already");
     node.stop().await;
 }
 

@@ -19,15 +19,27 @@ fn takes_deliveries_up_to_its_bound() {
     let mut spare = Spare::new();
     let mut outbox = Outbox::new();
     let all_but_one = vec![0; OUTBOX_BYTES_MAX - 1];
-    assert_eq!(outbox.try_push(&all_but_one, &mut spare), Ok(()));
-    assert_eq!(outbox.try_push(b"ab", &mut spare), Err(OutboxFull));
-    assert_eq!(outbox.try_push(b"a", &mut spare), Ok(()));
+    assert_eq!(
+        outbox.try_push(&all_but_one, OUTBOX_BYTES_MAX, &mut spare),
+        Ok(())
+    );
+    assert_eq!(
+        outbox.try_push(b"ab", OUTBOX_BYTES_MAX, &mut spare),
+        Err(OutboxFull)
+    );
+    assert_eq!(outbox.try_push(b"a", OUTBOX_BYTES_MAX, &mut spare), Ok(()));
     assert_eq!(outbox.len(), OUTBOX_BYTES_MAX);
-    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+    assert_eq!(
+        outbox.try_push(b"a", OUTBOX_BYTES_MAX, &mut spare),
+        Err(OutboxFull)
+    );
     // Replies pass; the connection is not read meanwhile.
     outbox.push(b"reply", &mut spare);
     assert_eq!(outbox.len(), OUTBOX_BYTES_MAX + 5);
-    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+    assert_eq!(
+        outbox.try_push(b"a", OUTBOX_BYTES_MAX, &mut spare),
+        Err(OutboxFull)
+    );
 }
 
 #[test]
@@ -36,12 +48,18 @@ fn replies_take_no_room_from_deliveries() {
     let mut outbox = Outbox::new();
     outbox.push(&vec![0; 2 * OUTBOX_BYTES_MAX], &mut spare);
     let most = vec![0; OUTBOX_BYTES_MAX];
-    assert_eq!(outbox.try_push(&most, &mut spare), Ok(()));
-    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+    assert_eq!(outbox.try_push(&most, OUTBOX_BYTES_MAX, &mut spare), Ok(()));
+    assert_eq!(
+        outbox.try_push(b"a", OUTBOX_BYTES_MAX, &mut spare),
+        Err(OutboxFull)
+    );
     // Sent or given up, they count no longer.
     outbox.clear(&mut spare);
-    assert_eq!(outbox.try_push(&most, &mut spare), Ok(()));
-    assert_eq!(outbox.try_push(b"a", &mut spare), Err(OutboxFull));
+    assert_eq!(outbox.try_push(&most, OUTBOX_BYTES_MAX, &mut spare), Ok(()));
+    assert_eq!(
+        outbox.try_push(b"a", OUTBOX_BYTES_MAX, &mut spare),
+        Err(OutboxFull)
+    );
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn refusals_are_whole_responses() {
             "426",
             "Sec-WebSocket-Version: 13\r\n",
         ),
+        (Refusal::TooManyRequests, "429", ""),
         (Refusal::HeadTooLarge, "431", ""),
         (Refusal::Unavailable, "503", ""),
     ] {
@@ -224,6 +225,7 @@ fn refusals_are_whole_responses() {
         let (head, body) = text.split_once("\r\n\r\n").expect("a body");
         let head = format!("{head}\r\n");
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert_eq!(refusal.status().to_string(), status);
         assert!(head.contains(header), "{text}");
         assert!(head.contains("Connection: close\r\n"), "{text}");
         assert!(

@@ -1,11 +1,13 @@
 //! Every bound, at the bound and past it.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::limits::{
     CHANGES_IN_FLIGHT_MAX, CHANGES_PER_COMMIT_MAX, CHANGES_WAITING_MAX, CHANNELS_PER_VHOST_MAX,
     SINGLE_ACCESS_TOKENS_MAX, VHOSTS_MAX,
 };
-use crate::model::Status;
+use crate::model::{Quotas, Status, VhostQuota};
 
 const REFUSED: Outcome = Outcome::Failed(Status::InternalError);
 
@@ -123,8 +125,20 @@ fn vhosts_are_bounded() {
 #[test]
 fn channels_of_a_vhost_are_bounded() {
     let (mut rig, vhost) = Rig::with_vhost(1, 35);
-    assert_eq!(rig.registry.channels_max, CHANNELS_PER_VHOST_MAX);
-    rig.registry.channels_max = 2;
+    let default = Quotas::default().of(&path("/v")).channels_max;
+    assert_eq!(default as usize, CHANNELS_PER_VHOST_MAX);
+    let quotas = |vhost: &str| {
+        let quota = VhostQuota {
+            channels_max: 2,
+            ..VhostQuota::default()
+        };
+        Arc::new(Quotas {
+            vhosts: [(path(vhost), quota)].into(),
+            ..Quotas::default()
+        })
+    };
+    rig.edit(Edit::ReplaceQuotas(quotas("/v")))
+        .expect("applied");
     for request in 0..2 {
         open(&mut rig, vhost, request);
     }

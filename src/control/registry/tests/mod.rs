@@ -228,6 +228,7 @@ impl Replica {
                 assert!(old, "closed twice");
             }
             Change::TokenIssued { vhost, token, .. } => self.tokens.push((vhost, *token)),
+            Change::QuotasReplaced { .. } => {}
             Change::WorkerJoined { vhost, peer } => {
                 assert!(self.vhosts.contains_key(&vhost), "known");
                 self.workers.push((vhost, peer));
@@ -248,6 +249,7 @@ fn kind(change: &Change) -> &'static str {
         Change::ChannelOpened { .. } => "channel opened",
         Change::ChannelClosed { .. } => "channel closed",
         Change::TokenIssued { .. } => "token issued",
+        Change::QuotasReplaced { .. } => "quotas replaced",
         Change::WorkerJoined { .. } => "worker joined",
         Change::WorkerLeft { replaced: true, .. } => "worker replaced",
         Change::WorkerLeft { .. } => "worker left",
