@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
+use super::observe::Overview;
 use super::registry::{Edit, Reply};
-use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
+use crate::meter::StoreMeter;
+use crate::model::{AccessToken, ChannelName, ShardId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -11,6 +15,7 @@ use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    store: Arc<StoreMeter>,
 }
 
 /// A vhost as admin sees it.
@@ -35,11 +40,18 @@ pub(super) enum Command {
     Workers(VhostPath, Answer<Vec<WorkerId>>),
     Subscribers(VhostPath, ChannelName, Answer<u32>),
     Drain(Reply),
+    Overview(Answer<Overview>),
+    Probe(ShardId, Answer<()>),
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(commands: mpsc::Sender<Command>, store: Arc<StoreMeter>) -> Self {
+        Self { commands, store }
+    }
+
+    /// What control counts of its store.
+    pub(super) fn store_meter(&self) -> Arc<StoreMeter> {
+        Arc::clone(&self.store)
     }
 
     /// Creates a vhost with a new access token.
@@ -158,6 +170,16 @@ impl Handle {
     /// [`Error::Stopped`].
     pub async fn drain(&self) -> Result<(), Error> {
         self.ask(Command::Drain).await
+    }
+
+    /// What metrics tell of the registry.
+    pub(super) async fn overview(&self) -> Result<Overview, Error> {
+        self.ask(Command::Overview).await
+    }
+
+    /// Waits until the shard answers. The caller sets the deadline.
+    pub(super) async fn probe(&self, shard: ShardId) -> Result<(), Error> {
+        self.ask(|answer| Command::Probe(shard, answer)).await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), Error> {

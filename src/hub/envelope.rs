@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use crate::meter::{Moment, VhostMeters};
 use crate::model::{
     AccessToken, ChannelId, ChannelName, ConnId, Peer, ShardId, SingleAccessToken, Status, VhostId,
     VhostPath, WorkerId,
@@ -34,6 +35,8 @@ pub enum Request {
         channel: ChannelId,
         /// Who sent it, and how the sender learns that it has its place.
         receipt: Receipt,
+        /// When it was accepted from its sender.
+        accepted: Moment,
         /// The whole WebSocket frame.
         frame: Bytes,
     },
@@ -77,6 +80,8 @@ pub struct Trigger {
     pub origin: Peer,
     /// How many workers have been tried.
     pub hops: u8,
+    /// When it was accepted from its frontend.
+    pub accepted: Moment,
     /// The whole backend packet.
     pub packet: Bytes,
 }
@@ -124,6 +129,8 @@ pub enum Delivery {
     Frame {
         /// The channel.
         channel: ChannelId,
+        /// When it was accepted from its sender.
+        accepted: Moment,
         /// The whole WebSocket frame.
         frame: Bytes,
         /// Custom events are kept from hidden subscribers.
@@ -164,6 +171,8 @@ pub enum Delivery {
         /// The worker.
         conn: ConnId,
     },
+    /// Control asks whether the shard makes progress; answered with [`ToControl::Alive`].
+    Probe,
     /// A change of the registry; answered with [`ToControl::Applied`].
     Change {
         /// Counts changes; each shard applies them in this order.
@@ -253,6 +262,11 @@ pub enum ToControl {
         /// How many, hidden ones included ([AD-20]).
         count: u32,
     },
+    /// The answer to [`Delivery::Probe`].
+    Alive {
+        /// The shard.
+        shard: ShardId,
+    },
     /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
     /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].
     Drained {
@@ -283,6 +297,8 @@ pub enum Change {
         path: VhostPath,
         /// Its access token.
         token: AccessToken,
+        /// Where each shard counts what happens in it.
+        meters: VhostMeters,
     },
     /// The vhost and all in it are gone.
     VhostDeleted {

@@ -1,8 +1,10 @@
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use subtle::ConstantTimeEq;
 
+use crate::meter::VhostMeter;
 use crate::model::{
     AccessToken, ChannelId, ChannelKind, ChannelName, ShardId, SingleAccessToken, VhostId,
     VhostPath,
@@ -19,6 +21,8 @@ struct Vhost {
     path: VhostPath,
     token: AccessToken,
     channels: FxHashMap<ChannelName, Channel>,
+    /// What this shard counts of it.
+    meter: Arc<VhostMeter>,
 }
 
 /// An open channel.
@@ -68,7 +72,18 @@ impl Registry {
         self.vhosts.contains_key(&vhost)
     }
 
-    pub(super) fn add_vhost(&mut self, id: VhostId, path: VhostPath, token: AccessToken) {
+    /// What this shard counts of the vhost.
+    pub(super) fn meter(&self, vhost: VhostId) -> Option<&Arc<VhostMeter>> {
+        self.vhosts.get(&vhost).map(|known| &known.meter)
+    }
+
+    pub(super) fn add_vhost(
+        &mut self,
+        id: VhostId,
+        path: VhostPath,
+        token: AccessToken,
+        meter: Arc<VhostMeter>,
+    ) {
         self.paths.insert(path.clone(), id);
         self.vhosts.insert(
             id,
@@ -76,6 +91,7 @@ impl Registry {
                 path,
                 token,
                 channels: FxHashMap::default(),
+                meter,
             },
         );
     }

@@ -6,7 +6,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::control::{self, Control, Cookie, Handle, MemoryStore};
+use crate::control::{self, Control, Cookie, Handle, MemoryStore, Observer};
 use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
 
@@ -22,6 +22,7 @@ impl ControlThread {
         port: ControlPort,
         admin: TcpListener,
         cookie: Cookie,
+        observe: impl FnOnce(Handle) -> Observer,
     ) -> Result<Self, StartError> {
         admin.set_nonblocking(true).map_err(StartError::Thread)?;
         let runtime = Builder::new_current_thread()
@@ -31,6 +32,7 @@ impl ControlThread {
         let (control, handle) = runtime.block_on(Control::load(port, MemoryStore::default()))?;
         let (stop, stopped) = oneshot::channel();
         let own = handle.clone();
+        let observer = observe(handle.clone());
         let main = async move {
             let registry = tokio::spawn(control.run());
             let (close_admin, admin_closed) = oneshot::channel::<()>();
@@ -41,14 +43,21 @@ impl ControlThread {
                     return false;
                 }
             };
-            let admin = tokio::spawn(control::serve_admin(listener, own.clone(), cookie, async {
-                let _ = admin_closed.await;
-            }));
+            let admin = tokio::spawn(control::serve_admin(
+                listener,
+                own.clone(),
+                observer,
+                cookie,
+                async {
+                    let _ = admin_closed.await;
+                },
+            ));
             // A node that was dropped instead of stopped drains as well.
             let timeout = stopped.await.unwrap_or(2 * LINGER_TIMEOUT);
-            let _ = close_admin.send(());
             let drained = tokio::time::timeout(timeout, async {
+                // Until then admin tells of the drain.
                 own.drain().await.is_ok() && {
+                    let _ = close_admin.send(());
                     admin.abort();
                     // Ends when the shards have, and has given the store the rest.
                     registry.await.is_ok()

@@ -12,12 +12,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::control::{self, Cookie, Handle, NodeLock};
+use crate::control::{self, Cookie, Handle, NodeLock, Observer};
 use crate::limits::SHARDS_MAX;
+use crate::meter::{Clock, ShardMeter};
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
 use control_thread::ControlThread;
@@ -93,12 +94,15 @@ impl Node {
         let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
+        let clock = Clock::start();
+        let meters: Vec<Arc<ShardMeter>> = (0..shards).map(|_| Arc::default()).collect();
         let (ready, readiness) = mpsc::channel();
         let shards = ports
             .into_iter()
             .zip(frontends)
             .zip(backends)
-            .map(|((port, frontends), backends)| {
+            .zip(&meters)
+            .map(|(((port, frontends), backends), meter)| {
                 let core = pinned.then_some(usize::from(port.id()));
                 Shard::start(
                     Seat {
@@ -106,6 +110,8 @@ impl Node {
                         frontends,
                         backends,
                         core,
+                        meter: Arc::clone(meter),
+                        clock,
                     },
                     ready.clone(),
                 )
@@ -115,7 +121,8 @@ impl Node {
         for outcome in readiness.iter().take(shards.len()) {
             outcome?;
         }
-        let control = ControlThread::start(control_port, admin, cookie.clone())?;
+        let observe = |handle| Observer::new(node_name, clock, meters, handle, u64::from(u32::MAX));
+        let control = ControlThread::start(control_port, admin, cookie.clone(), observe)?;
         Ok(Self {
             shards,
             control,

@@ -7,6 +7,7 @@ use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
 use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
+use crate::meter::{Kind, Slow};
 use crate::model::{ConnId, Status, VhostId};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::Refusal;
@@ -57,6 +58,7 @@ impl Pump {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
         }
+        self.io.count_as(conn, Kind::Closing);
         self.io
             .set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
         self.io.list(conn.slot);
@@ -130,7 +132,11 @@ impl Pump {
             Role::Client(_) => self.refuse_backend(conn, Status::BadRequest),
             Role::Closing => {
                 // Held on to its socket for too long: what is unsent is dropped.
+                let unsent = connection.outbox.len();
                 connection.socket.reset_on_close();
+                if unsent > 0 {
+                    self.io.meter.slow(Slow::Lingered).add(1);
+                }
                 self.lose(conn);
             }
             Role::Frontend(_) => {}
@@ -150,6 +156,7 @@ impl Pump {
                 let (code, reason) = match why {
                     Doom::Slow => {
                         tracing::debug!(slot = conn.slot, "slow consumer evicted");
+                        self.io.meter.slow(Slow::Evicted).add(1);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),

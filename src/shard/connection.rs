@@ -1,4 +1,5 @@
 use crate::limits::OUTBOX_READ_PAUSE_BYTES;
+use crate::meter::Kind;
 use crate::model::{ConnId, VhostId};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
@@ -15,6 +16,8 @@ pub(super) struct Connection {
     pub(super) role: Role,
     pub(super) timer: Timer,
     pub(super) flags: Flags,
+    /// As what it is counted.
+    pub(super) kind: Kind,
 }
 
 /// What a connection is for.
@@ -63,6 +66,7 @@ impl Connection {
             role,
             timer: Timer::default(),
             flags: Flags::default(),
+            kind: Kind::Handshake,
         }
     }
 

@@ -13,12 +13,13 @@ mod pump;
 mod timers;
 
 use std::net::TcpListener;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::limits::EXECUTOR_IO_MEMORY_BYTES;
 use crate::mesh::ShardPort;
+use crate::meter::{Clock, ShardMeter};
 use pump::Pump;
 
 /// Tags of the listeners.
@@ -35,6 +36,10 @@ pub struct Seat {
     pub backends: TcpListener,
     /// The core to stay on; unpinned where there are more shards than cores.
     pub core: Option<usize>,
+    /// What it counts.
+    pub meter: Arc<ShardMeter>,
+    /// The node's clock.
+    pub clock: Clock,
 }
 
 /// Why a shard did not start, or ended before its time. Nobody recovers: the node stops.

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Role;
@@ -10,6 +11,7 @@ use crate::limits::{
     READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
+use crate::meter::Moment;
 use crate::model::ConnId;
 use crate::net::{Driver, Event, Recv};
 
@@ -46,6 +48,8 @@ impl Pump {
             port,
             frontends,
             backends,
+            meter,
+            clock,
             ..
         } = seat;
         let shard = port.id();
@@ -56,8 +60,8 @@ impl Pump {
         driver.listen(frontends, FRONTEND).map_err(ring)?;
         driver.listen(backends, BACKEND).map_err(ring)?;
         Ok(Self {
-            hub: Hub::new(shard, port.shards()),
-            io: Io::new(driver, port),
+            hub: Hub::new(shard, port.shards(), Arc::clone(&meter)),
+            io: Io::new(driver, port, meter, clock),
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
@@ -71,12 +75,21 @@ impl Pump {
     /// connections is home to what others still wait for.
     pub(super) fn run(mut self) -> Result<(), ShardError> {
         let shard = self.io.port.id();
+        self.io.update_time();
+        let mut done_us = self.io.turn_us;
         loop {
             let timeout = self.sleep_time();
             let polled = self.io.driver.poll(timeout, &mut self.events);
             self.sleeper.awake();
             polled.map_err(|source| ShardError::Ring { shard, source })?;
+            self.io.update_time();
+            if timeout == Some(Duration::ZERO) {
+                // It polled and did not wait.
+                let polled_us = self.io.turn_us.saturating_sub(done_us);
+                self.io.meter.busy_us.add(polled_us);
+            }
             self.turn();
+            done_us = self.io.count_turn();
             match self.stage {
                 Stage::Draining if self.io.connections.is_empty() => {
                     self.stage = Stage::Drained;
@@ -102,6 +115,7 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
+        self.io.sample();
         let timer = self
             .io
             .timers
@@ -116,11 +130,11 @@ impl Pump {
     }
 
     fn turn(&mut self) {
-        self.io.update_time();
         let epoch_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis());
-        self.hub.set_time(epoch_ms as u64, &mut self.io);
+        let turn = Moment::from_us(self.io.turn_us);
+        self.hub.set_time(epoch_ms as u64, turn, &mut self.io);
         self.handle_events();
         self.handle_timers();
         self.take_in();
@@ -339,6 +353,7 @@ impl Pump {
                     let consumed = self.handle_bytes(conn, &mut inbox);
                     self.store_rest(conn, inbox, consumed);
                 }
+                self.io.meter.received_bytes.add(count as u64);
                 if more {
                     self.io.list(conn.slot);
                 }

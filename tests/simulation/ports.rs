@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use webrocket::hub::Effects;
 use webrocket::hub::envelope::{Delivery, Outcome, Request, ToControl};
+use webrocket::meter::Moment;
 use webrocket::model::{ConnId, ShardId, VhostId};
 
 const RING: usize = 3;
@@ -53,6 +54,11 @@ impl Port {
 }
 
 impl Effects for Port {
+    /// Time stands still: nothing here depends on it.
+    fn now(&mut self) -> Moment {
+        Moment::default()
+    }
+
     fn push(&mut self, slot: u32, bytes: &[u8]) {
         self.effects.push(Effect::Bytes(slot, bytes.to_vec()));
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::control::{Control, Handle, Store};
+use crate::control::{Control, Handle, Observer, Store};
 use crate::hub::envelope::{Delivery, ToControl};
 use crate::mesh::{self, ShardPort};
+use crate::meter::Clock;
 
 /// Subscribers that every stand-in says a channel has.
 pub(crate) const SUBSCRIBERS: u32 = 7;
@@ -17,6 +18,7 @@ pub(crate) const SUBSCRIBERS: u32 = 7;
 /// Control with stand-in shards.
 pub(crate) struct Node {
     pub(crate) handle: Handle,
+    pub(crate) observer: Observer,
     pub(crate) shards: Vec<Arc<Shard>>,
     shard_tasks: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
@@ -39,6 +41,14 @@ impl Node {
         let (ports, port) = mesh::build(shards).expect("ports");
         let (control, handle) = Control::load(port, store).await.expect("loaded");
         let control = tokio::spawn(control.run());
+        let meters = ports.iter().map(|_| Arc::default()).collect();
+        let observer = Observer::new(
+            "node".into(),
+            Clock::start(),
+            meters,
+            handle.clone(),
+            1_000_000,
+        );
         let (shards, shard_tasks) = ports
             .into_iter()
             .map(|port| {
@@ -49,6 +59,7 @@ impl Node {
             .unzip();
         Self {
             handle,
+            observer,
             shards,
             shard_tasks,
             control,
@@ -89,6 +100,7 @@ fn handle(port: &mut ShardPort, shard: &Shard, delivery: Delivery) {
             query,
             count: SUBSCRIBERS,
         }),
+        Delivery::Probe => port.control(ToControl::Alive { shard: id }),
         Delivery::Drain => port.control(ToControl::Drained { shard: id }),
         other => shard.answers.lock().expect("lock").push(other),
     }
