@@ -23,6 +23,6 @@ pub use admin::serve_admin;
 pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};
-pub use observe::Observer;
+pub use observe::{NodeFacts, Observer};
 pub use run::Control;
 pub use store::{MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost};

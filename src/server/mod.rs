@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::control::{self, Cookie, Handle, NodeLock, Observer};
+use crate::control::{self, Cookie, Handle, NodeFacts, NodeLock, Observer};
 use crate::limits::SHARDS_MAX;
 use crate::meter::{Clock, ShardMeter};
 use crate::shard::{Seat, Shard};
@@ -121,7 +121,12 @@ impl Node {
         for outcome in readiness.iter().take(shards.len()) {
             outcome?;
         }
-        let observe = |handle| Observer::new(node_name, clock, meters, handle, u64::from(u32::MAX));
+        let facts = NodeFacts {
+            name: node_name,
+            connections_max: u64::MAX,
+            is_local: websocket_addr.ip().is_loopback(),
+        };
+        let observe = |handle| Observer::new(facts, clock, meters, handle);
         let control = ControlThread::start(control_port, admin, cookie.clone(), observe)?;
         Ok(Self {
             shards,

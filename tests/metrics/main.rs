@@ -38,11 +38,14 @@ fn stats(broker: &Broker) -> Value {
     answer.json()
 }
 
+/// A name, the labels that its samples have to have, and the sum of their values.
+type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], u64);
+
 /// Waits until all these sums are on the page, and sees that they stay.
-fn expect(broker: &Broker, sums: &[(&str, &[(&str, &str)], u64)]) {
+fn expect(broker: &Broker, sums: &[Sum<'_>]) {
     let begun = Instant::now();
     let all = |page: &Page| {
-        let value = |(name, labels, _): &(&str, &[(&str, &str)], u64)| page.sum(name, labels);
+        let value = |(name, labels, _): &Sum<'_>| page.sum(name, labels);
         sums.iter().map(value).collect::<Vec<_>>()
     };
     let expected: Vec<f64> = sums.iter().map(|(.., value)| *value as f64).collect();

@@ -59,7 +59,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::InvalidChannelName
         | Error::ChannelExists => StatusCode::BAD_REQUEST,
         Error::VhostNotFound | Error::ChannelNotFound => StatusCode::NOT_FOUND,
-        Error::Full | Error::NotStored | Error::NoRandom | Error::Stopped => {
+        Error::Full | Error::NotStored | Error::NoRandom | Error::NoAnswer | Error::Stopped => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Error::Store(_)

@@ -19,15 +19,28 @@ impl Headroom {
 
 /// How far each limit of the node is, the one that is used most in front.
 pub(super) fn of(watched: &Watched, process: Option<&Process>, now_us: u64) -> Vec<Headroom> {
+    let connected = watched.shards.iter().map(|meter| connected(meter)).sum();
+    let slots = (CONNECTIONS_PER_SHARD_MAX * watched.shards.len()) as u64;
     let mut load = watched.load.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all = vec![
         core_time(load.busiest(&watched.shards, now_us)),
-        connections(&watched.shards, watched.connections_max),
+        connections(connected, slots.min(watched.node.connections_max)),
         outboxes(&watched.shards),
     ];
     drop(load);
-    all.extend(process.map(descriptors));
-    all.extend(process.and_then(memory));
+    if let Some(process) = process {
+        let grown = process
+            .resident_bytes
+            .saturating_sub(watched.resident_at_start);
+        all.push(descriptors(process));
+        all.extend(memory(process, grown.checked_div(connected)));
+        all.extend(
+            watched
+                .node
+                .is_local
+                .then(|| ports(connected, process.ports)),
+        );
+    }
     sort(&mut all);
     all
 }
@@ -47,20 +60,31 @@ fn core_time(busiest: (usize, f64)) -> Headroom {
     }
 }
 
-fn connections(shards: &[Arc<ShardMeter>], connections_max: u64) -> Headroom {
-    let held = |meter: &Arc<ShardMeter>| {
-        let kinds = Kind::ALL.iter();
-        kinds
-            .map(|kind| meter.connections(*kind).value())
-            .sum::<u64>()
-    };
-    let slots = (CONNECTIONS_PER_SHARD_MAX * shards.len()) as u64;
+/// Connections of a shard, of whatever kind.
+fn connected(meter: &ShardMeter) -> u64 {
+    let kinds = Kind::ALL.iter();
+    kinds.map(|kind| meter.connections(*kind).value()).sum()
+}
+
+fn connections(connected: u64, max: u64) -> Headroom {
     Headroom {
         limit: "connections".into(),
-        used: shards.iter().map(held).sum::<u64>() as f64,
-        max: connections_max.min(slots) as f64,
+        used: connected as f64,
+        max: max as f64,
         unit: "connections".into(),
         source: "the node's quota, or its slots where they are fewer".into(),
+    }
+}
+
+/// Who connects from this host has one address, the proxy's, and each
+/// connection takes a port there.
+fn ports(connected: u64, ports: u64) -> Headroom {
+    Headroom {
+        limit: "ports".into(),
+        used: connected as f64,
+        max: ports as f64,
+        unit: "ports".into(),
+        source: "net.ipv4.ip_local_port_range, for peers on this host".into(),
     }
 }
 
@@ -85,14 +109,21 @@ fn descriptors(process: &Process) -> Headroom {
     }
 }
 
-/// Of the host's memory and the control group's, the one that binds first.
-fn memory(process: &Process) -> Option<Headroom> {
+/// Of the host's memory and the control group's, the one that binds first;
+/// `each` is how far resident memory grew for each connection.
+fn memory(process: &Process, each: Option<u64>) -> Option<Headroom> {
     let all = process.memory.iter().map(|memory| Headroom {
         limit: "memory".into(),
         used: memory.used_bytes as f64,
         max: memory.max_bytes as f64,
         unit: "bytes".into(),
-        source: memory.source.into(),
+        source: match each {
+            Some(each) => format!(
+                "{}; grew by {each} bytes a connection, beside the kernel's",
+                memory.source
+            ),
+            None => memory.source.into(),
+        },
     });
     all.max_by(|a, b| a.used_share().total_cmp(&b.used_share()))
 }
@@ -138,6 +169,7 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
+    use super::super::process::Memory;
     use super::*;
 
     fn shards(count: usize) -> Vec<Arc<ShardMeter>> {
@@ -164,14 +196,33 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_bound_by_quota_or_slots() {
-        let shards = shards(2);
-        shards[0].connections(Kind::Frontend).set(30);
-        shards[1].connections(Kind::Worker).set(5);
-        let bound = connections(&shards, 70);
-        assert_eq!((bound.used, bound.max), (35.0, 70.0));
-        let slots = (2 * CONNECTIONS_PER_SHARD_MAX) as f64;
-        assert_eq!(connections(&shards, u64::MAX).max, slots);
+    fn connections_of_every_kind_count() {
+        let shards = shards(1);
+        for (count, kind) in (1..).zip(Kind::ALL) {
+            shards[0].connections(kind).set(count);
+        }
+        let all = Kind::ALL.len() as u64;
+        assert_eq!(connected(&shards[0]), all * (all + 1) / 2);
+    }
+
+    #[test]
+    fn of_two_memories_the_fuller_one_binds() {
+        let memory_of = |used_bytes, max_bytes, source| Memory {
+            used_bytes,
+            max_bytes,
+            source,
+        };
+        let mut process = Process::read().expect("/proc");
+        process.memory = vec![memory_of(10, 100, "host"), memory_of(9, 10, "group")];
+        let fuller = memory(&process, None).expect("a limit");
+        assert_eq!(
+            (fuller.used, fuller.max, fuller.source.as_str()),
+            (9.0, 10.0, "group")
+        );
+        let grown = memory(&process, Some(512)).expect("a limit");
+        assert!(grown.source.contains("512 bytes"), "{grown:?}");
+        process.memory.clear();
+        assert_eq!(memory(&process, None), None);
     }
 
     #[test]

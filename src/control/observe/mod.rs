@@ -30,13 +30,24 @@ pub struct Observer(Arc<Watched>);
 
 #[derive(Debug)]
 struct Watched {
-    node: String,
+    node: NodeFacts,
     clock: Clock,
     shards: Vec<Arc<ShardMeter>>,
     handle: Handle,
-    /// Connections that the node may have.
-    connections_max: u64,
     load: Mutex<Load>,
+    /// Resident bytes before the first connection.
+    resident_at_start: u64,
+}
+
+/// What an observer has to know of its node.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Connections that it may have.
+    pub connections_max: u64,
+    /// Whether browsers reach it from its own host only, as through a proxy there.
+    pub is_local: bool,
 }
 
 /// What control's registry tells of itself.
@@ -91,14 +102,12 @@ impl VhostOverview {
 }
 
 impl Observer {
-    /// An observer of the node of this name, whose shards count in `shards`
-    /// and which may have `connections_max` connections.
+    /// An observer of the node at `handle`, whose shards count in `shards`.
     pub fn new(
-        node: String,
+        node: NodeFacts,
         clock: Clock,
         shards: Vec<Arc<ShardMeter>>,
         handle: Handle,
-        connections_max: u64,
     ) -> Self {
         Self(Arc::new(Watched {
             node,
@@ -106,22 +115,22 @@ impl Observer {
             load: Mutex::new(Load::new(shards.len())),
             shards,
             handle,
-            connections_max,
+            resident_at_start: Process::read().map_or(0, |process| process.resident_bytes),
         }))
     }
 
     /// Looks at everything.
     ///
     /// # Errors
-    /// [`Error::Stopped`] where control has ended or does not answer in time.
+    /// [`Error::NoAnswer`] and [`Error::Stopped`].
     async fn look(&self) -> Result<Look, Error> {
         let watched = &*self.0;
         let overview = timeout(PROGRESS_TIMEOUT, watched.handle.overview());
-        let overview = overview.await.unwrap_or(Err(Error::Stopped))?;
+        let overview = overview.await.unwrap_or(Err(Error::NoAnswer))?;
         let process = Process::read();
         let uptime_us = watched.clock.now_us();
         Ok(Look {
-            node: watched.node.clone(),
+            node: watched.node.name.clone(),
             uptime_us,
             headroom: headroom::of(watched, process.as_ref(), uptime_us),
             shards: watched.shards.clone(),

@@ -14,6 +14,8 @@ pub(super) struct Process {
     pub(super) descriptors: u64,
     pub(super) descriptors_max: u64,
     pub(super) memory: Vec<Memory>,
+    /// Ports that one address of this host can connect from.
+    pub(super) ports: u64,
 }
 
 /// Memory that may run out: the host's, or that of the control group.
@@ -53,12 +55,25 @@ impl Process {
                 LimitValue::Value(value) => value,
                 LimitValue::Unlimited => u64::MAX,
             },
+            ports: local_ports()?,
             memory: host_memory()?
                 .into_iter()
                 .chain(group_memory(&proc))
                 .collect(),
         })
     }
+}
+
+fn local_ports() -> std::io::Result<u64> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    ports_in(&range).ok_or_else(|| std::io::Error::other("a malformed port range"))
+}
+
+/// `32768\t60999`, both included.
+fn ports_in(range: &str) -> Option<u64> {
+    let mut ends = range.split_whitespace().map(str::parse::<u64>);
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some((last + 1).saturating_sub(first))
 }
 
 /// Kernels before 3.14 do not tell what is available.
@@ -109,6 +124,14 @@ mod tests {
         for memory in &process.memory {
             assert!(memory.max_bytes > 0, "{memory:?}");
         }
+    }
+
+    #[test]
+    fn both_ends_of_a_port_range_are_in_it() {
+        assert_eq!(ports_in("32768\t60999\n"), Some(28_232));
+        assert_eq!(ports_in("5 5"), Some(1));
+        assert_eq!(ports_in("5"), None);
+        assert_eq!(ports_in("a b"), None);
     }
 
     #[test]

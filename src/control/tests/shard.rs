@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::control::{Control, Handle, Observer, Store};
+use crate::control::{Control, Handle, NodeFacts, Observer, Store};
 use crate::hub::envelope::{Delivery, ToControl};
 use crate::mesh::{self, ShardPort};
 use crate::meter::Clock;
@@ -28,6 +28,7 @@ pub(crate) struct Node {
 #[derive(Default)]
 pub(crate) struct Shard {
     pub(crate) changes: AtomicUsize,
+    pub(crate) probes: AtomicUsize,
     /// Deliveries that were neither changes nor questions.
     pub(crate) answers: Mutex<Vec<Delivery>>,
     /// To be sent to control.
@@ -38,21 +39,30 @@ pub(crate) struct Shard {
 
 impl Node {
     pub(crate) async fn start(shards: u16, store: impl Store) -> Self {
+        Self::start_with(shards, store, false).await
+    }
+
+    /// With shards that take nothing in before they are told to.
+    pub(crate) async fn start_stalled(shards: u16, store: impl Store) -> Self {
+        Self::start_with(shards, store, true).await
+    }
+
+    async fn start_with(shards: u16, store: impl Store, stalled: bool) -> Self {
         let (ports, port) = mesh::build(shards).expect("ports");
         let (control, handle) = Control::load(port, store).await.expect("loaded");
         let control = tokio::spawn(control.run());
         let meters = ports.iter().map(|_| Arc::default()).collect();
-        let observer = Observer::new(
-            "node".into(),
-            Clock::start(),
-            meters,
-            handle.clone(),
-            1_000_000,
-        );
+        let facts = NodeFacts {
+            name: "node".into(),
+            connections_max: 1_000,
+            is_local: true,
+        };
+        let observer = Observer::new(facts, Clock::start(), meters, handle.clone());
         let (shards, shard_tasks) = ports
             .into_iter()
             .map(|port| {
                 let shard = Arc::new(Shard::default());
+                *shard.stalled.lock().expect("lock") = stalled;
                 let task = tokio::spawn(run(port, Arc::clone(&shard)));
                 (shard, task)
             })
@@ -100,7 +110,10 @@ fn handle(port: &mut ShardPort, shard: &Shard, delivery: Delivery) {
             query,
             count: SUBSCRIBERS,
         }),
-        Delivery::Probe => port.control(ToControl::Alive { shard: id }),
+        Delivery::Probe => {
+            shard.probes.fetch_add(1, Ordering::Relaxed);
+            port.control(ToControl::Alive { shard: id });
+        }
         Delivery::Drain => port.control(ToControl::Drained { shard: id }),
         other => shard.answers.lock().expect("lock").push(other),
     }
