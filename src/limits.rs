@@ -278,6 +278,17 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// million channels. Past it: pages are read again.
 pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
+/// Vhosts with metrics of their own: some seven series each, so that a scrape
+/// stays under a thousand lines for them. Past it: summed up as `other`.
+pub const METERED_VHOSTS_MAX: usize = 100;
+
+/// Time that control and every shard have to show that they make progress: two
+/// hundred of a shard's longest turns. Past it: 503 from `/healthz`.
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The least time over which a core's load is told; shorter ones are mostly chance.
+pub const LOAD_WINDOW_MIN: Duration = Duration::from_secs(1);
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

@@ -34,6 +34,9 @@ pub enum Error {
     /// The system gave no random bytes. The caller tries again later.
     #[error("no random bytes")]
     NoRandom,
+    /// Control does not answer in time. The caller tries again later.
+    #[error("no answer in time")]
+    NoAnswer,
     /// Control has ended. Nobody recovers.
     #[error("the broker is stopping")]
     Stopped,

@@ -4,8 +4,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
+use super::observe::Overview;
 use super::registry::{Edit, Reply};
-use crate::model::{AccessToken, ChannelName, Quotas, VhostPath, WorkerId};
+use crate::meter::StoreMeter;
+use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -14,6 +16,7 @@ use crate::model::{AccessToken, ChannelName, Quotas, VhostPath, WorkerId};
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    store: Arc<StoreMeter>,
 }
 
 /// A vhost as admin sees it.
@@ -39,11 +42,18 @@ pub(super) enum Command {
     Subscribers(VhostPath, ChannelName, Answer<u32>),
     Serve(Reply),
     Drain(u32, Reply),
+    Overview(Answer<Overview>),
+    Probe(ShardId, Answer<()>),
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(commands: mpsc::Sender<Command>, store: Arc<StoreMeter>) -> Self {
+        Self { commands, store }
+    }
+
+    /// What control counts of its store.
+    pub(super) fn store_meter(&self) -> Arc<StoreMeter> {
+        Arc::clone(&self.store)
     }
 
     /// Creates a vhost with a new access token.
@@ -181,6 +191,16 @@ impl Handle {
     pub async fn drain(&self, window: Duration) -> Result<(), Error> {
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         self.ask(|reply| Command::Drain(window_ms, reply)).await
+    }
+
+    /// What metrics tell of the registry.
+    pub(super) async fn overview(&self) -> Result<Overview, Error> {
+        self.ask(Command::Overview).await
+    }
+
+    /// Waits until the shard answers. The caller sets the deadline.
+    pub(super) async fn probe(&self, shard: ShardId) -> Result<(), Error> {
+        self.ask(|answer| Command::Probe(shard, answer)).await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), Error> {

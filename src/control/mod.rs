@@ -10,6 +10,7 @@ mod admin;
 mod cookie;
 mod error;
 mod handle;
+mod observe;
 mod registry;
 mod run;
 pub mod stats;
@@ -22,6 +23,7 @@ pub use admin::serve_admin;
 pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};
+pub use observe::{NodeFacts, Observer};
 pub use run::Control;
 pub use store::{
     Damage, DiskStore, MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost,

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
@@ -15,11 +15,13 @@ use crate::limits::{
     ADMIN_REQUESTS_WAITING_MAX, CONTROL_RETRY_INTERVAL, STORE_RETRY_INTERVAL, TOKEN_SWEEP_INTERVAL,
 };
 use crate::mesh::ControlPort;
+use crate::meter::StoreMeter;
 use crate::model::{Quotas, ShardId};
 
 /// The registry with its rings, its store and those who ask.
 pub struct Control<S> {
     store: S,
+    store_meter: Arc<StoreMeter>,
     desk: Desk,
 }
 
@@ -34,6 +36,8 @@ struct Desk {
     /// Who waits for the drain; the shards that have no connection left.
     draining: Vec<Reply>,
     drained: HashSet<ShardId>,
+    /// By shard: who waits for the answer to the probe that is under way.
+    probes: Vec<Vec<Answer<()>>>,
 }
 
 impl<S: Store> Control<S> {
@@ -46,6 +50,7 @@ impl<S: Store> Control<S> {
         let mut registry = Registry::new(port.shards(), Box::new(getrandom::fill));
         registry.restore(store.load().await?, now_ms());
         let (sender, commands) = mpsc::channel(ADMIN_REQUESTS_WAITING_MAX);
+        let probes = (0..port.shards()).map(|_| Vec::new()).collect();
         let desk = Desk {
             port,
             registry,
@@ -54,8 +59,16 @@ impl<S: Store> Control<S> {
             next_query: 0,
             draining: Vec::new(),
             drained: HashSet::new(),
+            probes,
         };
-        Ok((Self { store, desk }, Handle::new(sender)))
+        let store_meter = Arc::new(StoreMeter::default());
+        let handle = Handle::new(sender, Arc::clone(&store_meter));
+        let control = Self {
+            store,
+            store_meter,
+            desk,
+        };
+        Ok((control, handle))
     }
 
     /// What the node grants to begin with; its shards are started with the same.
@@ -71,7 +84,7 @@ impl<S: Store> Control<S> {
         let (batches, next_batch) = mpsc::channel(1);
         let (commits, commit) = mpsc::channel(1);
         tokio::join!(
-            write(self.store, next_batch, commits),
+            write(self.store, &self.store_meter, next_batch, commits),
             self.desk.run(batches, commit)
         );
     }
@@ -80,12 +93,21 @@ impl<S: Store> Control<S> {
 /// Commits one batch after the other and tells of each whether it is durable.
 async fn write(
     mut store: impl Store,
+    meter: &StoreMeter,
     mut batches: mpsc::Receiver<Vec<Record>>,
     commits: mpsc::Sender<bool>,
 ) {
     while let Some(batch) = batches.recv().await {
+        let (records, began) = (batch.len() as u64, Instant::now());
         let result = store.commit(batch).await;
+        meter.commit_time.record(began.elapsed().as_micros() as u64);
         let failed = result.is_err();
+        if failed {
+            meter.failures.add(1);
+        } else {
+            meter.commits.add(1);
+            meter.records.add(records);
+        }
         if let Err(error) = result {
             tracing::error!(%error, "changes not stored");
         }
@@ -166,6 +188,14 @@ impl Desk {
                     drop(answer.send(Ok(count)));
                 }
             }
+            ToControl::Alive { shard } => {
+                if let Some(waiting) = self.probes.get_mut(usize::from(shard)) {
+                    // Whoever asked may have gone.
+                    waiting
+                        .drain(..)
+                        .for_each(|answer| drop(answer.send(Ok(()))));
+                }
+            }
             ToControl::Drained { shard } => {
                 self.drained.insert(shard);
                 if self.drained.len() == usize::from(self.port.shards()) {
@@ -198,6 +228,8 @@ impl Desk {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
+            Command::Overview(answer) => drop(answer.send(Ok(self.registry.overview()))),
+            Command::Probe(shard, answer) => self.probe(shard, answer),
             Command::Serve(reply) => {
                 self.registry.serve();
                 drop(reply.send(Ok(())));
@@ -209,6 +241,22 @@ impl Desk {
                 self.draining.push(reply);
                 self.answer_drained();
             }
+        }
+    }
+
+    /// One probe at a time is on its way to a shard, or a stuck one would make
+    /// its queue grow.
+    fn probe(&mut self, shard: ShardId, answer: Answer<()>) {
+        let Some(waiting) = self.probes.get_mut(usize::from(shard)) else {
+            return;
+        };
+        let is_under_way = !waiting.is_empty();
+        // The first stays, though it may have gone: it stands for the probe.
+        let mut first = true;
+        waiting.retain(|answer| std::mem::take(&mut first) || !answer.is_closed());
+        waiting.push(answer);
+        if !is_under_way {
+            self.registry.probe(shard);
         }
     }
 

@@ -24,18 +24,30 @@ impl Hub {
             event::custom(out, &name, data, None, channel);
         });
         if known.home == self.id {
-            self.spread(known.id, &frame, true, None, fx);
+            self.spread(known.id, &frame, true, self.turn, None, fx);
+            self.count_broadcast(vhost);
             return Answer::Now(Outcome::Done);
         }
         let receipt = Receipt::Answer(self.peer(client), request);
         let publish = Request::Publish {
             channel: known.id,
             receipt,
+            accepted: self.turn,
             frame,
         };
         match fx.try_request(known.home, publish) {
-            Ok(()) => Answer::Later,
+            Ok(()) => {
+                self.count_broadcast(vhost);
+                Answer::Later
+            }
             Err(_) => self.stall_client(client),
+        }
+    }
+
+    fn count_broadcast(&self, vhost: VhostId) {
+        self.meter.broadcasts.add(1);
+        if let Some(meter) = self.registry.meter(vhost) {
+            meter.broadcasts.add(1);
         }
     }
 

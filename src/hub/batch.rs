@@ -1,3 +1,5 @@
+use crate::meter::Moment;
+
 /// Frames of one channel that wait for the end of the turn, in one contiguous
 /// buffer: one `send` per subscriber carries them all.
 #[derive(Default)]
@@ -16,18 +18,21 @@ struct Mark {
     /// Where it ends in the buffer.
     end: usize,
     custom: bool,
+    /// When it was accepted from its sender.
+    accepted: Moment,
 }
 
 /// A buffer that grew past this is not kept for the next turn.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl Batch {
-    pub(super) fn append(&mut self, seq: u64, frame: &[u8], custom: bool) {
+    pub(super) fn append(&mut self, seq: u64, frame: &[u8], custom: bool, accepted: Moment) {
         self.bytes.extend_from_slice(frame);
         self.frames.push(Mark {
             seq,
             end: self.bytes.len(),
             custom,
+            accepted,
         });
         self.has_announcements |= !custom;
     }
@@ -36,18 +41,30 @@ impl Batch {
         &self.bytes
     }
 
+    /// How many frames it holds.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// When each of its custom events was accepted.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = Moment> {
+        let events = self.frames.iter().filter(|mark| mark.custom);
+        events.map(|mark| mark.accepted)
+    }
+
     /// Sequence number of the first frame; the largest one where there is none.
     pub(super) fn first_seq(&self) -> u64 {
         self.frames.first().map_or(u64::MAX, |mark| mark.seq)
     }
 
-    /// The frames after `seen`, all kinds, as they lie in the buffer.
-    pub(super) fn since(&self, seen: u64) -> &[u8] {
+    /// The frames after `seen`, all kinds, as they lie in the buffer, and how
+    /// many they are.
+    pub(super) fn since(&self, seen: u64) -> (&[u8], usize) {
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
         let start = skipped
             .checked_sub(1)
             .map_or(0, |last| self.frames[last].end);
-        &self.bytes[start..]
+        (&self.bytes[start..], self.frames.len() - skipped)
     }
 
     /// The frames after `seen` that a subscriber gets, with their sequence numbers.
@@ -84,9 +101,9 @@ mod tests {
 
     fn batch() -> Batch {
         let mut batch = Batch::default();
-        batch.append(3, b"aa", true);
-        batch.append(5, b"b", false);
-        batch.append(9, b"ccc", true);
+        batch.append(3, b"aa", true, Moment::from_us(30));
+        batch.append(5, b"b", false, Moment::from_us(50));
+        batch.append(9, b"ccc", true, Moment::from_us(90));
         batch
     }
 
@@ -94,10 +111,10 @@ mod tests {
     fn gives_what_was_not_seen() {
         let batch = batch();
         assert_eq!(batch.first_seq(), 3);
-        assert_eq!(batch.since(0), b"aabccc");
-        assert_eq!(batch.since(3), b"bccc");
-        assert_eq!(batch.since(4), b"bccc");
-        assert_eq!(batch.since(9), b"");
+        assert_eq!(batch.since(0), (&b"aabccc"[..], 3));
+        assert_eq!(batch.since(3), (&b"bccc"[..], 2));
+        assert_eq!(batch.since(4), (&b"bccc"[..], 2));
+        assert_eq!(batch.since(9), (&b""[..], 0));
         let seqs = |seen, hidden| {
             batch
                 .frames_since(seen, hidden)
@@ -108,12 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn only_events_have_a_latency() {
+        let accepted: Vec<_> = batch().accepted().collect();
+        assert_eq!(accepted, [30, 90].map(Moment::from_us));
+        assert_eq!(batch().len(), 3);
+    }
+
+    #[test]
     fn keeps_custom_events_from_hidden_subscribers() {
         let mut batch = batch();
         let frames: Vec<_> = batch.frames_since(0, true).collect();
         assert_eq!(frames, [(5, &b"b"[..])]);
         batch.clear();
-        batch.append(10, b"d", true);
+        batch.append(10, b"d", true, Moment::default());
         assert_eq!(batch.frames_since(0, true).count(), 0);
     }
 }

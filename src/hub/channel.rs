@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::batch::Batch;
 use super::session::Subscription;
 use super::{Effects, Hub};
+use crate::meter::VhostMeter;
 use crate::model::{ChannelId, ChannelName, ShardId};
 
 /// A channel as far as it has subscribers on this shard.
@@ -10,6 +13,8 @@ pub(super) struct Local {
     pub(super) id: ChannelId,
     pub(super) name: ChannelName,
     pub(super) home: ShardId,
+    /// What this shard counts of its vhost.
+    pub(super) meter: Arc<VhostMeter>,
     /// Two need no memory of their own.
     pub(super) subscribers: SmallVec<[Subscriber; 2]>,
     /// Frames of this turn.
@@ -40,11 +45,15 @@ impl Hub {
         home: ShardId,
         hidden: bool,
     ) {
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
+            return;
+        };
         let key = *self.local_keys.entry(channel).or_insert_with(|| {
             let local = Local {
                 id: channel,
                 name,
                 home,
+                meter: Arc::clone(&session.meter),
                 subscribers: SmallVec::new(),
                 current: None,
                 frozen: None,
@@ -57,9 +66,6 @@ impl Hub {
         });
         let local = &mut self.locals[key as usize];
         let place = local.subscribers.len() as u32;
-        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
-            return;
-        };
         local.subscribers.push(Subscriber { slot, hidden });
         session.subscriptions.push(Subscription {
             channel,

@@ -185,11 +185,12 @@ impl Hub {
         });
         let receipt = Receipt::Echo(self.peer(conn));
         if home == self.id {
-            self.home_publish(id, receipt, &frame, fx);
+            self.home_publish(id, receipt, &frame, self.turn, fx);
         } else {
             let publish = Request::Publish {
                 channel: id,
                 receipt,
+                accepted: self.turn,
                 frame,
             };
             if fx.try_request(home, publish).is_err() {
@@ -199,6 +200,10 @@ impl Hub {
                 session.echoes.expected += 1;
                 session.echoes.home = home;
             }
+        }
+        self.meter.broadcasts.add(1);
+        if let Some(session) = self.session(conn) {
+            session.meter.broadcasts.add(1);
         }
         let Some(trigger) = trigger else {
             return Ok(Flow::Next);

@@ -29,12 +29,14 @@ impl Hub {
             Delivery::Left { conn, channel } => self.confirm_leave(conn, channel, fx),
             Delivery::Frame {
                 channel,
+                accepted,
                 frame,
                 custom,
                 echo_of,
             } => {
                 if let Some(&key) = self.local_keys.get(&channel) {
-                    self.fan_out.gather(&mut self.locals, key, &frame, custom);
+                    self.fan_out
+                        .gather(&mut self.locals, key, &frame, custom, accepted);
                 }
                 if let Some(conn) = echo_of {
                     self.take_echo(conn, fx);
@@ -63,6 +65,7 @@ impl Hub {
                 outcome,
             } => fx.answer(conn, request, outcome),
             Delivery::WorkerReady { conn } => fx.worker_ready(conn),
+            Delivery::Probe => fx.control(ToControl::Alive { shard: self.id }),
             Delivery::Change { version, change } => {
                 self.apply(*change, fx);
                 fx.control(ToControl::Applied {
@@ -214,8 +217,14 @@ impl Hub {
 
     fn apply(&mut self, change: Change, fx: &mut impl Effects) {
         match change {
-            Change::VhostAdded { vhost, path, token } => {
-                self.registry.add_vhost(vhost, path, token);
+            Change::VhostAdded {
+                vhost,
+                path,
+                token,
+                meters,
+            } => {
+                let meter = meters.of(self.id);
+                self.registry.add_vhost(vhost, path, token, meter);
             }
             Change::VhostDeleted { vhost } => self.delete_vhost(vhost, fx),
             Change::TokenReplaced { vhost, token } => self.registry.replace_token(vhost, token),

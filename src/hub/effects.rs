@@ -1,11 +1,14 @@
 use super::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::meter::Refused;
+use crate::meter::{Moment, Refused};
 use crate::model::{ConnId, ShardId, Status, VhostId};
 
 /// Where the hub's effects go: the connections of its shard, the other shards,
 /// control. The shard's pump implements it over sockets and rings, the
 /// simulation over plain memory. No call comes back into the hub.
 pub trait Effects {
+    /// The node's clock, looked at anew. For each fan-out, not for each delivery.
+    fn now(&mut self) -> Moment;
+
     /// Queues bytes of the connection's own, behind all earlier ones. Exempt
     /// from dropping; sent at the end of the turn.
     fn push(&mut self, slot: u32, bytes: &[u8]);

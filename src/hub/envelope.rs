@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::meter::{Moment, VhostMeters};
 use crate::model::{
     AccessToken, ChannelId, ChannelName, ConnId, Peer, Quotas, ShardId, SingleAccessToken, Status,
     VhostId, VhostPath, WorkerId,
@@ -36,6 +37,8 @@ pub enum Request {
         channel: ChannelId,
         /// Who sent it, and how the sender learns that it has its place.
         receipt: Receipt,
+        /// When it was accepted from its sender.
+        accepted: Moment,
         /// The whole WebSocket frame.
         frame: Bytes,
     },
@@ -79,6 +82,8 @@ pub struct Trigger {
     pub origin: Peer,
     /// How many workers have been tried.
     pub hops: u8,
+    /// When it was accepted from its frontend.
+    pub accepted: Moment,
     /// The whole backend packet.
     pub packet: Bytes,
 }
@@ -126,6 +131,8 @@ pub enum Delivery {
     Frame {
         /// The channel.
         channel: ChannelId,
+        /// When it was accepted from its sender.
+        accepted: Moment,
         /// The whole WebSocket frame.
         frame: Bytes,
         /// Custom events are kept from hidden subscribers.
@@ -166,6 +173,8 @@ pub enum Delivery {
         /// The worker.
         conn: ConnId,
     },
+    /// Control asks whether the shard makes progress; answered with [`ToControl::Alive`].
+    Probe,
     /// A change of the registry; answered with [`ToControl::Applied`].
     Change {
         /// Counts changes; each shard applies them in this order.
@@ -260,6 +269,11 @@ pub enum ToControl {
         /// How many, hidden ones included ([AD-20]).
         count: u32,
     },
+    /// The answer to [`Delivery::Probe`].
+    Alive {
+        /// The shard.
+        shard: ShardId,
+    },
     /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
     /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].
     Drained {
@@ -290,6 +304,8 @@ pub enum Change {
         path: VhostPath,
         /// Its access token.
         token: AccessToken,
+        /// Where each shard counts what happens in it.
+        meters: VhostMeters,
     },
     /// The vhost and all in it are gone.
     VhostDeleted {

@@ -17,6 +17,7 @@ use super::channel::Local;
 use super::session::Session;
 use super::{Effects, Hub};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::meter::Moment;
 
 /// Batches that wait for their turn to be sent.
 #[derive(Default)]
@@ -64,6 +65,7 @@ impl FanOut {
         key: u32,
         frame: &[u8],
         custom: bool,
+        accepted: Moment,
     ) {
         let local = &mut locals[key as usize];
         if local.subscribers.is_empty() {
@@ -76,7 +78,7 @@ impl FanOut {
             self.gathered_subscribers += local.subscribers.len();
             self.spare.pop().unwrap_or_default()
         });
-        batch.append(self.seq, frame, custom);
+        batch.append(self.seq, frame, custom, accepted);
     }
 
     fn gathered_deliveries(&self) -> usize {
@@ -120,8 +122,11 @@ impl Hub {
             let Some(batch) = local.frozen.as_deref() else {
                 break;
             };
+            let mut delivered = 0;
             while let Some(subscriber) = local.subscribers.get(self.fan_out.subscriber) {
                 if sent >= budget {
+                    self.meter.deliveries.add(delivered);
+                    local.meter.deliveries.add(delivered);
                     return sent;
                 }
                 self.fan_out.subscriber += 1;
@@ -132,20 +137,31 @@ impl Hub {
                 if session.subscriptions.len() > 1 || subscriber.hidden {
                     let joined = &mut self.fan_out.joined;
                     joined.clear();
-                    join(&self.locals, session, Local::frozen, joined);
+                    delivered += join(&self.locals, session, Local::frozen, joined);
                     if !joined.is_empty() {
                         fx.deliver(subscriber.slot, joined);
                     }
                 } else if session.seen < batch.first_seq() {
                     fx.deliver(subscriber.slot, batch.bytes());
+                    delivered += batch.len() as u64;
                 } else {
-                    let rest = batch.since(session.seen);
+                    let (rest, count) = batch.since(session.seen);
+                    delivered += count as u64;
                     if !rest.is_empty() {
                         fx.deliver(subscriber.slot, rest);
                     }
                 }
                 session.seen = self.fan_out.frozen_until;
                 sent += 1;
+            }
+            self.meter.deliveries.add(delivered);
+            local.meter.deliveries.add(delivered);
+            if !local.subscribers.is_empty() {
+                // The one look at the clock of a fan-out, however large.
+                let now = fx.now();
+                for accepted in batch.accepted() {
+                    self.meter.latency.record(accepted.until(now));
+                }
             }
             self.fan_out.channel += 1;
             self.fan_out.subscriber = 0;
@@ -194,8 +210,10 @@ impl Hub {
         };
         let joined = &mut self.fan_out.joined;
         joined.clear();
-        join(&self.locals, session, Local::frozen, joined);
-        join(&self.locals, session, Local::current, joined);
+        let delivered = join(&self.locals, session, Local::frozen, joined)
+            + join(&self.locals, session, Local::current, joined);
+        self.meter.deliveries.add(delivered);
+        session.meter.deliveries.add(delivered);
         session.seen = self.fan_out.seq;
         if !joined.is_empty() {
             fx.push(slot, joined);
@@ -204,21 +222,27 @@ impl Hub {
 }
 
 /// Appends to `out` what the session has not seen of its channels' batches, in
-/// the order of publication.
+/// the order of publication; tells how many frames that was.
 fn join(
     locals: &Slab<Local>,
     session: &Session,
     batch_of: impl Fn(&Local) -> Option<&Batch>,
     out: &mut Vec<u8>,
-) {
+) -> u64 {
     let mut sources = session.subscriptions.iter().filter_map(|subscription| {
         let batch = batch_of(locals.get(subscription.local as usize)?)?;
         Some(batch.frames_since(session.seen, subscription.hidden))
     });
-    let Some(first) = sources.next() else { return };
+    let Some(first) = sources.next() else {
+        return 0;
+    };
     let Some(second) = sources.next() else {
-        first.for_each(|(_, frame)| out.extend_from_slice(frame));
-        return;
+        let mut count = 0;
+        first.for_each(|(_, frame)| {
+            out.extend_from_slice(frame);
+            count += 1;
+        });
+        return count;
     };
     // Several busy channels in one turn: rare, and bounded by the batches.
     let mut frames: Vec<_> = first.chain(second).chain(sources.flatten()).collect();
@@ -226,6 +250,7 @@ fn join(
     frames
         .iter()
         .for_each(|(_, frame)| out.extend_from_slice(frame));
+    frames.len() as u64
 }
 
 impl Local {
@@ -253,6 +278,7 @@ mod tests {
             id: ChannelId(u64::from(subscribers)),
             name: ChannelName::parse("room").expect("a name"),
             home: 0,
+            meter: Default::default(),
             subscribers: subscribed.collect(),
             current: None,
             frozen: None,
@@ -265,7 +291,7 @@ mod tests {
         let keys = [31, 1, 0].map(|count| locals.insert(channel(count)) as u32);
         let mut fan_out = FanOut::default();
         for (key, expected) in [(0, 31), (0, 31), (1, 32), (2, 32)] {
-            fan_out.gather(&mut locals, keys[key], b"frame", true);
+            fan_out.gather(&mut locals, keys[key], b"frame", true, Moment::default());
             assert_eq!(fan_out.gathered_deliveries(), expected);
         }
     }
@@ -278,7 +304,7 @@ mod tests {
             frozen: vec![key],
             ..FanOut::default()
         };
-        fan_out.gather(&mut locals, key, b"frame", true);
+        fan_out.gather(&mut locals, key, b"frame", true, Moment::default());
         assert_eq!(fan_out.gathered_deliveries(), usize::MAX);
     }
 }

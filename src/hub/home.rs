@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 use super::envelope::{Delivery, Grant, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
+use crate::meter::Moment;
 use crate::model::{ChannelId, ChannelName, Peer, ShardId, SingleAccessToken, Status, VhostId};
 use crate::wire::event;
 use crate::wire::json::Members;
@@ -57,9 +58,10 @@ impl Hub {
             Request::Publish {
                 channel,
                 receipt,
+                accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, &frame, fx);
+                self.home_publish(channel, receipt, &frame, accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 let grant = self.home_take(vhost, &token, fx);
@@ -109,7 +111,7 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, None, fx);
+            self.spread(channel, &frame, false, self.turn, None, fx);
         }
     }
 
@@ -165,7 +167,7 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, None, fx);
+            self.spread(channel, &frame, false, self.turn, None, fx);
         }
     }
 
@@ -175,17 +177,18 @@ impl Hub {
         channel: ChannelId,
         receipt: Receipt,
         frame: &Bytes,
+        accepted: Moment,
         fx: &mut impl Effects,
     ) {
         match receipt {
             Receipt::Echo(peer) => {
-                if !self.spread(channel, frame, true, Some(peer), fx) {
+                if !self.spread(channel, frame, true, accepted, Some(peer), fx) {
                     let conn = peer.conn;
                     self.send(peer.shard, Delivery::PublishRefused { conn }, fx);
                 }
             }
             Receipt::Answer(Peer { shard, conn }, request) => {
-                let outcome = if self.spread(channel, frame, true, None, fx) {
+                let outcome = if self.spread(channel, frame, true, accepted, None, fx) {
                     Outcome::Done
                 } else {
                     Outcome::Failed(Status::ChannelNotFound)
@@ -210,6 +213,7 @@ impl Hub {
         channel: ChannelId,
         frame: &Bytes,
         custom: bool,
+        accepted: Moment,
         sender: Option<Peer>,
         fx: &mut impl Effects,
     ) -> bool {
@@ -223,7 +227,8 @@ impl Hub {
             }
             if shard == self.id {
                 if let Some(key) = home.local {
-                    self.fan_out.gather(&mut self.locals, key, frame, custom);
+                    self.fan_out
+                        .gather(&mut self.locals, key, frame, custom, accepted);
                 }
                 continue;
             }
@@ -234,6 +239,7 @@ impl Hub {
                 shard,
                 Delivery::Frame {
                     channel,
+                    accepted,
                     frame: frame.clone(),
                     custom,
                     echo_of,
@@ -275,7 +281,9 @@ impl Hub {
 
     /// A trigger for a worker of this shard, from another one.
     fn take_trigger(&mut self, trigger: Box<Trigger>, fx: &mut impl Effects) {
-        if !fx.trigger(trigger.worker, &trigger.packet) {
+        if fx.trigger(trigger.worker, &trigger.packet) {
+            self.count_trigger(trigger.vhost, trigger.accepted, fx);
+        } else {
             fx.send(trigger.origin.shard, Delivery::TriggerRefused(trigger));
         }
     }

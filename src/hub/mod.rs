@@ -31,6 +31,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::limits::PATTERN_CACHE_MAX;
+use crate::meter::{Moment, ShardMeter};
 use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, VhostId};
 use crate::wire::event;
 use channel::Local;
@@ -71,6 +72,10 @@ pub struct Hub {
     frames: Frames,
     /// For bytes that are handed over at once.
     scratch: Vec<u8>,
+    /// What this shard counts.
+    meter: Arc<ShardMeter>,
+    /// When the turn began.
+    turn: Moment,
 }
 
 /// How many of each a hub holds.
@@ -89,8 +94,8 @@ pub struct Census {
 }
 
 impl Hub {
-    /// The hub of shard `id` out of `shards`.
-    pub fn new(id: ShardId, shards: u16) -> Self {
+    /// The hub of shard `id` out of `shards`, which counts in `meter`.
+    pub fn new(id: ShardId, shards: u16, meter: Arc<ShardMeter>) -> Self {
         Self {
             id,
             registry: Registry::new(shards),
@@ -105,6 +110,8 @@ impl Hub {
             stalled: Vec::new(),
             frames: Frames::default(),
             scratch: Vec::new(),
+            meter,
+            turn: Moment::default(),
         }
     }
 
@@ -119,8 +126,9 @@ impl Hub {
     }
 
     /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens
-    /// whose time is over.
-    pub fn set_time(&mut self, now_ms: u64, fx: &mut impl Effects) {
+    /// whose time is over; `turn` is the same moment on the node's clock.
+    pub fn set_time(&mut self, now_ms: u64, turn: Moment, fx: &mut impl Effects) {
+        self.turn = turn;
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
             fx.control(envelope::ToControl::Spent { token });
@@ -133,7 +141,10 @@ impl Hub {
         if slot >= self.sessions.len() {
             self.sessions.resize_with(slot + 1, || None);
         }
-        self.sessions[slot] = Some(Box::new(Session::new(conn, vhost, sid)));
+        // A vhost that is gone has its connections closed; nobody reads this meter.
+        let meter = self.registry.meter(vhost).cloned().unwrap_or_default();
+        meter.frontends.raise();
+        self.sessions[slot] = Some(Box::new(Session::new(conn, vhost, sid, meter)));
         self.reply(conn.slot, fx, |out| event::connected(out, &sid));
     }
 
@@ -141,7 +152,9 @@ impl Hub {
     pub fn close(&mut self, conn: ConnId, fx: &mut impl Effects) {
         if self.session(conn).is_some() {
             self.leave_all(conn.slot, None, fx);
-            self.sessions[conn.slot as usize] = None;
+            if let Some(session) = self.sessions[conn.slot as usize].take() {
+                session.meter.frontends.lower();
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use subtle::ConstantTimeEq;
 
 use crate::limits::{MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::meter::VhostMeter;
 use crate::model::{
     AccessToken, ChannelId, ChannelKind, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId,
     VhostPath, VhostQuota,
@@ -25,6 +26,8 @@ struct Vhost {
     token: AccessToken,
     quota: Arc<VhostQuota>,
     channels: FxHashMap<ChannelName, Channel>,
+    /// What this shard counts of it.
+    meter: Arc<VhostMeter>,
 }
 
 /// An open channel.
@@ -102,7 +105,18 @@ impl Registry {
         self.vhosts.contains_key(&vhost)
     }
 
-    pub(super) fn add_vhost(&mut self, id: VhostId, path: VhostPath, token: AccessToken) {
+    /// What this shard counts of the vhost.
+    pub(super) fn meter(&self, vhost: VhostId) -> Option<&Arc<VhostMeter>> {
+        self.vhosts.get(&vhost).map(|known| &known.meter)
+    }
+
+    pub(super) fn add_vhost(
+        &mut self,
+        id: VhostId,
+        path: VhostPath,
+        token: AccessToken,
+        meter: Arc<VhostMeter>,
+    ) {
         self.paths.insert(path.clone(), id);
         let quota = own_quota(&self.quotas, &path, &self.default_quota);
         self.vhosts.insert(
@@ -112,6 +126,7 @@ impl Registry {
                 token,
                 quota,
                 channels: FxHashMap::default(),
+                meter,
             },
         );
     }

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
+use crate::meter::VhostMeter;
 use crate::model::{ChannelId, ChannelName, ConnId, Permission, ShardId, Sid, VhostId};
 
 /// The protocol state of one frontend.
@@ -13,6 +16,8 @@ pub(super) struct Session {
     pub(super) seen: u64,
     pub(super) pending: Pending,
     pub(super) echoes: Echoes,
+    /// What this shard counts of its vhost.
+    pub(super) meter: Arc<VhostMeter>,
 }
 
 /// Who the session is, after a good `auth`.
@@ -64,7 +69,7 @@ pub(super) struct Echoes {
 pub(super) const ECHOES_MAX: u16 = 64;
 
 impl Session {
-    pub(super) fn new(conn: ConnId, vhost: VhostId, sid: Sid) -> Self {
+    pub(super) fn new(conn: ConnId, vhost: VhostId, sid: Sid, meter: Arc<VhostMeter>) -> Self {
         Self {
             conn,
             vhost,
@@ -74,6 +79,7 @@ impl Session {
             seen: 0,
             pending: Pending::Nothing,
             echoes: Echoes::default(),
+            meter,
         }
     }
 

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use super::envelope::{Request, ToControl, Trigger};
 use super::{Effects, Hub};
 use crate::limits::TRIGGER_HOPS_MAX;
+use crate::meter::Moment;
 use crate::model::{ConnId, Peer, Status, VhostId, WorkerId};
 use crate::wire::json::{JsonString, Members};
 use crate::wire::{event, packet};
@@ -65,17 +66,20 @@ impl Hub {
             return Handed::NoWorker;
         };
         let Some(lobby) = self.lobbies.get_mut(&vhost) else {
+            self.meter.triggers_refused.add(1);
             return Handed::NoWorker;
         };
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         packet::write_trigger(&mut text, event.raw(), data, &sid, channel);
         let mut handed = Handed::NoWorker;
+        let mut taken_here = false;
         for hops in 0..TRIGGER_HOPS_MAX.min(lobby.len().min(u8::MAX.into()) as u8) {
             let Some(worker) = lobby.peek() else { break };
             if worker.shard == self.id {
                 lobby.advance();
                 if fx.trigger(worker.conn, &text) {
+                    taken_here = true;
                     handed = Handed::Taken;
                     break;
                 }
@@ -87,6 +91,7 @@ impl Hub {
                 worker: worker.conn,
                 origin,
                 hops,
+                accepted: self.turn,
                 packet,
             };
             handed = match fx.try_request(worker.shard, Request::Trigger(Box::new(trigger))) {
@@ -99,7 +104,21 @@ impl Hub {
             break;
         }
         self.scratch = text;
+        if taken_here {
+            self.count_trigger(vhost, self.turn, fx);
+        } else if handed == Handed::NoWorker {
+            self.meter.triggers_refused.add(1);
+        }
         handed
+    }
+
+    /// A worker of this shard was handed a trigger.
+    pub(super) fn count_trigger(&self, vhost: VhostId, accepted: Moment, fx: &mut impl Effects) {
+        self.meter.triggers.add(1);
+        if let Some(meter) = self.registry.meter(vhost) {
+            meter.triggers.add(1);
+        }
+        self.meter.trigger_wait.record(accepted.until(fx.now()));
     }
 
     /// A worker on another shard could not take it: offers it to the next.
@@ -116,9 +135,10 @@ impl Hub {
                 return fx.request(worker.shard, Request::Trigger(trigger));
             }
             if fx.trigger(worker.conn, &trigger.packet) {
-                return;
+                return self.count_trigger(trigger.vhost, trigger.accepted, fx);
             }
         }
+        self.meter.triggers_refused.add(1);
         let conn = trigger.origin.conn;
         if self.session(conn).is_some() {
             self.reply(conn.slot, fx, |out| {

@@ -190,6 +190,19 @@ impl ShardPort {
         delivery || control() || (!self.is_congested() && request())
     }
 
+    /// Envelopes that wait to be taken. Looks at every ring.
+    pub fn incoming(&self) -> usize {
+        let deliveries = self.deliveries_in.iter().map(Consumer::slots);
+        let requests = self.requests_in.iter().map(Consumer::slots);
+        let control = self.from_control.iter().map(Consumer::slots);
+        deliveries.chain(requests).chain(control).sum()
+    }
+
+    /// Envelopes that found their ring full and wait on this side.
+    pub fn backlog(&self) -> usize {
+        self.request_backlog + self.delivery_backlog + self.control_backlog.len()
+    }
+
     /// Whether nothing waits in a backlog, so that refused requests may be offered again.
     pub fn has_room(&self) -> bool {
         self.request_backlog == 0 && self.delivery_backlog == 0 && self.control_backlog.is_empty()

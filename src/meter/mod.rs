@@ -4,9 +4,17 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
+mod histogram;
 mod occupancy;
+mod store;
+mod vhost;
 
+pub use clock::{Clock, Moment};
+pub use histogram::Histogram;
 pub use occupancy::Occupancy;
+pub use store::StoreMeter;
+pub use vhost::{VhostMeter, VhostMeters};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,20 +46,85 @@ impl Gauge {
         self.0.store(value, Ordering::Relaxed);
     }
 
+    /// One more.
+    pub fn raise(&self) {
+        self.set(self.value().saturating_add(1));
+    }
+
+    /// One less.
+    pub fn lower(&self) {
+        self.set(self.value().saturating_sub(1));
+    }
+
     /// The latest value, from any thread.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// All that one shard counts.
+/// All that one shard counts. Aligned so that no two shards share a cache line,
+/// nor the pair of lines that the processor fetches together.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ShardMeter {
+    /// Broadcasts accepted from its connections.
+    pub broadcasts: Counter,
+    /// Frames of channels given to its frontends: to the socket, or to the
+    /// outbox where the socket was full.
+    pub deliveries: Counter,
+    /// Calls of `send`; deliveries over sends is the joined-frame factor.
+    pub sends: Counter,
+    /// Bytes received from its connections.
+    pub received_bytes: Counter,
+    /// Bytes that its sockets took.
+    pub sent_bytes: Counter,
+    /// Turns of its pump.
+    pub turns: Counter,
+    /// Microseconds spent awake.
+    pub busy_us: Counter,
+    /// Bytes queued in outboxes.
+    pub outbox_bytes: Gauge,
+    /// Bytes of the fullest outbox of the last second in which one was filled.
+    pub outbox_peak_bytes: Gauge,
+    /// Envelopes that wait in its incoming rings.
+    pub ring_envelopes: Gauge,
+    /// Envelopes that found the outgoing rings full and wait on this side.
+    pub backlog_envelopes: Gauge,
+    /// Triggers handed to its workers.
+    pub triggers: Counter,
+    /// Triggers of its frontends that no worker could take.
+    pub triggers_refused: Counter,
+    /// Workers sent away because their heartbeats stayed out.
+    pub heartbeats_expired: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Microseconds from a broadcast's turn, on the shard that accepted it, until
+    /// the last subscriber on this shard had been given it.
+    pub latency: Histogram,
+    /// Microseconds from a trigger's turn, on its frontend's shard, until a
+    /// worker of this shard had been given it.
+    pub trigger_wait: Histogram,
+    /// Microseconds of a turn, from waking to being done.
+    pub turn_time: Histogram,
+    /// Connections by kind.
+    connections: [Gauge; Kind::ALL.len()],
+    /// Slow consumers by cause.
+    slow: [Counter; Slow::ALL.len()],
     /// Refusals by cause.
     refused: [Counter; Refused::ALL.len()],
 }
 
 impl ShardMeter {
+    /// Connections of this kind.
+    pub fn connections(&self, kind: Kind) -> &Gauge {
+        &self.connections[kind as usize]
+    }
+
+    /// Consumers that were slow in this way.
+    pub fn slow(&self, cause: Slow) -> &Counter {
+        &self.slow[cause as usize]
+    }
+
     /// One more was refused.
     pub fn refuse(&self, cause: Refused) {
         self.refused[cause as usize].add(1);
@@ -60,6 +133,68 @@ impl ShardMeter {
     /// How many were refused for this cause.
     pub fn refused(&self, cause: Refused) -> u64 {
         self.refused[cause as usize].count()
+    }
+}
+
+/// What a connection is, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No upgrade, or no first packet, yet.
+    Handshake,
+    /// A browser.
+    Frontend,
+    /// A backend that sends requests.
+    Client,
+    /// A backend that takes triggers.
+    Worker,
+    /// Its last bytes are on their way.
+    Closing,
+}
+
+impl Kind {
+    /// Every kind, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::Handshake,
+        Self::Frontend,
+        Self::Client,
+        Self::Worker,
+        Self::Closing,
+    ];
+
+    /// The kind as metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Frontend => "frontend",
+            Self::Client => "client",
+            Self::Worker => "worker",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// How a consumer was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// A frontend's outbox was over its bound: evicted.
+    Evicted,
+    /// A worker's outbox was over its bound: the trigger went to the next one.
+    TriggerPassed,
+    /// A closing connection did not take its last bytes in time: they were dropped.
+    Lingered,
+}
+
+impl Slow {
+    /// Every cause, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::Evicted, Self::TriggerPassed, Self::Lingered];
+
+    /// The cause as metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::TriggerPassed => "trigger_passed",
+            Self::Lingered => "lingered",
+        }
     }
 }
 
@@ -124,9 +259,41 @@ impl Refused {
     }
 }
 
+// Two meters lie on lines of their own.
+const _: () = assert!(align_of::<ShardMeter>() >= 128);
+const _: () = assert!(align_of::<VhostMeter>() >= 128);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gauge_goes_up_and_down_and_not_below_zero() {
+        let gauge = Gauge::default();
+        gauge.lower();
+        gauge.raise();
+        gauge.raise();
+        assert_eq!(gauge.value(), 2);
+        gauge.lower();
+        assert_eq!(gauge.value(), 1);
+    }
+
+    #[test]
+    fn kinds_and_slow_causes_stand_at_their_own_place() {
+        let meter = ShardMeter::default();
+        for (times, kind) in (1..).zip(Kind::ALL) {
+            (0..times).for_each(|_| meter.connections(kind).raise());
+        }
+        for (times, cause) in (1..).zip(Slow::ALL) {
+            meter.slow(cause).add(times);
+        }
+        for (times, kind) in (1..).zip(Kind::ALL) {
+            assert_eq!(meter.connections(kind).value(), times, "{}", kind.as_str());
+        }
+        for (times, cause) in (1..).zip(Slow::ALL) {
+            assert_eq!(meter.slow(cause).count(), times, "{}", cause.as_str());
+        }
+    }
 
     #[test]
     fn causes_are_counted_apart() {

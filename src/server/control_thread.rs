@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::control::{self, Control, Cookie, DiskStore, Handle};
+use crate::control::{self, Control, Cookie, DiskStore, Handle, Observer};
 use crate::limits::LINGER_TIMEOUT;
 use crate::mesh::ControlPort;
 use crate::model::Quotas;
@@ -63,6 +63,7 @@ impl LoadedControl {
         self,
         admin: TcpListener,
         cookie: Cookie,
+        observe: impl FnOnce(Handle) -> Observer,
     ) -> Result<ControlThread, StartError> {
         let Self {
             runtime,
@@ -77,6 +78,7 @@ impl LoadedControl {
         let (stop, stopped) = oneshot::channel();
         let (serving, served) = mpsc::channel();
         let own = handle.clone();
+        let observer = observe(handle.clone());
         let main = async move {
             let registry = tokio::spawn(control.run());
             let started = own.serve().await;
@@ -86,15 +88,22 @@ impl LoadedControl {
                 return false;
             }
             let (close_admin, admin_closed) = oneshot::channel::<()>();
-            let admin = tokio::spawn(control::serve_admin(admin, own.clone(), cookie, async {
-                let _ = admin_closed.await;
-            }));
+            let admin = tokio::spawn(control::serve_admin(
+                admin,
+                own.clone(),
+                observer,
+                cookie,
+                async {
+                    let _ = admin_closed.await;
+                },
+            ));
             let stop = stopped.await.unwrap_or(DROPPED);
             // The last to be told needs time to go as well.
             let window = stop.drain_window.min(stop.timeout / 2);
-            let _ = close_admin.send(());
             let drained = tokio::time::timeout(stop.timeout, async {
+                // Until then admin tells of the drain.
                 own.drain(window).await.is_ok() && {
+                    let _ = close_admin.send(());
                     admin.abort();
                     // Ends when the shards have, and has given the store the rest.
                     registry.await.is_ok()

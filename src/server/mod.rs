@@ -16,9 +16,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::control::{self, Cookie, DiskStore, Handle, NodeLock};
+use crate::control::{self, Cookie, DiskStore, Handle, NodeFacts, NodeLock, Observer};
 use crate::limits::SHARDS_MAX;
-use crate::meter::{Occupancy, ShardMeter};
+use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
@@ -110,8 +110,9 @@ impl Node {
         let control = LoadedControl::load(control_port, store, Arc::clone(&quotas))?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
+        let clock = Clock::start();
         let occupancy = Arc::new(Occupancy::default());
-        let meters: Vec<_> = ports.iter().map(|_| Arc::default()).collect();
+        let meters: Vec<Arc<ShardMeter>> = ports.iter().map(|_| Arc::default()).collect();
         let (ready, readiness) = mpsc::channel();
         let shards = ports
             .into_iter()
@@ -129,6 +130,7 @@ impl Node {
                         quotas: quotas.clone(),
                         occupancy: occupancy.clone(),
                         core,
+                        clock,
                     },
                     ready.clone(),
                 )
@@ -138,7 +140,14 @@ impl Node {
         for outcome in readiness.iter().take(shards.len()) {
             outcome?;
         }
-        let control = control.start(admin, cookie.clone())?;
+        let facts = NodeFacts {
+            name: node_name,
+            connections_max: u64::MAX,
+            is_local: websocket_addr.ip().is_loopback(),
+        };
+        let observed = meters.clone();
+        let observe = |handle| Observer::new(facts, clock, observed, handle);
+        let control = control.start(admin, cookie.clone(), observe)?;
         Ok(Self {
             shards,
             meters,

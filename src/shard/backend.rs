@@ -2,7 +2,7 @@ use super::connection::Role;
 use super::pump::Pump;
 use crate::hub::envelope::{Ask, Outcome};
 use crate::hub::{Answer, Effects};
-use crate::meter::Refused;
+use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, Status};
 use crate::session::{Client, First, Fresh, Reply, Request, Worker, WorkerStep};
 use crate::wire::packet::{self, Packet, Scanner};
@@ -23,10 +23,12 @@ impl Pump {
         match Fresh::handle_first(&packet, self.hub.registry(), self.io.now_ms) {
             First::Client(client) => {
                 self.io.set_deadline(conn, 0);
+                self.io.count_as(conn, Kind::Client);
                 self.handle_client(conn, Box::new(client), bytes, 0)
             }
             First::Worker(worker, id) => {
                 self.io.set_deadline(conn, worker.deadline_ms());
+                self.io.count_as(conn, Kind::Worker);
                 self.hub
                     .register_worker(conn, worker.vhost, id, &mut self.io);
                 consumed + self.handle_worker(conn, Box::new(worker), &bytes[consumed..])
@@ -248,6 +250,7 @@ impl Pump {
                 WorkerStep::Expired => {
                     let vhost = worker.vhost;
                     tracing::debug!("worker expired");
+                    self.io.meter.heartbeats_expired.add(1);
                     return self.close_worker(conn, vhost, packet::QUIT);
                 }
             }

@@ -7,7 +7,7 @@ use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
 use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
-use crate::meter::Refused;
+use crate::meter::{Kind, Refused, Slow};
 use crate::model::{ConnId, Status, VhostId};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::Refusal;
@@ -68,6 +68,7 @@ impl Pump {
             connection.inbox = Vec::new();
         }
         self.io.leave_vhost(conn);
+        self.io.count_as(conn, Kind::Closing);
         self.io
             .set_deadline(conn, now_ms + LINGER_TIMEOUT.as_millis() as u64);
         self.io.list(conn.slot);
@@ -150,7 +151,11 @@ impl Pump {
             }
             Role::Closing => {
                 // Held on to its socket for too long: what is unsent is dropped.
+                let unsent = connection.outbox.len();
                 connection.socket.reset_on_close();
+                if unsent > 0 {
+                    self.io.meter.slow(Slow::Lingered).add(1);
+                }
                 self.lose(conn);
             }
             Role::Frontend(_) => self.end_throttling(conn),
@@ -172,6 +177,7 @@ impl Pump {
                     Doom::Slow => {
                         let code = CloseCode::TRY_AGAIN_LATER.0;
                         self.note_refusal(conn, vhost, Refused::OutboxBytes, code);
+                        self.io.meter.slow(Slow::Evicted).add(1);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),

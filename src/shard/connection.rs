@@ -1,5 +1,5 @@
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_READ_PAUSE_BYTES};
-use crate::meter::Refused;
+use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, PeerAddress, VhostId};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
@@ -22,6 +22,8 @@ pub(super) struct Connection {
     /// Bytes of deliveries that may be queued.
     pub(super) outbox_bytes_max: u32,
     pub(super) flags: Flags,
+    /// As what it is counted.
+    pub(super) kind: Kind,
 }
 
 /// What a connection is for.
@@ -79,6 +81,7 @@ impl Connection {
             counted_in: None,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             flags: Flags::default(),
+            kind: Kind::Handshake,
         }
     }
 

@@ -3,7 +3,7 @@ use super::pump::Pump;
 use super::refusal::cause_of;
 use crate::hub::{Effects, Flow};
 use crate::limits::OUTBOX_READ_PAUSE_BYTES;
-use crate::meter::Refused;
+use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, Sid, VhostId};
 use crate::session::{Frontend, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
@@ -38,6 +38,7 @@ impl Pump {
                 http::write_switching_protocols(&key, &mut response);
                 self.io.push(conn.slot, &response);
                 self.io.set_deadline(conn, 0);
+                self.io.count_as(conn, Kind::Frontend);
                 let mut random = [0; 16];
                 if getrandom::fill(&mut random).is_err() {
                     self.close_frontend(conn, CloseCode::INTERNAL, "no randomness");

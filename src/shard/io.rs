@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use slab::Slab;
 
@@ -9,7 +8,7 @@ use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
 use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
 use crate::mesh::ShardPort;
-use crate::meter::{Occupancy, Refused, ShardMeter};
+use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
 use crate::net::{Driver, Flushed, Sent, Socket, Spare};
 
@@ -33,8 +32,19 @@ pub(super) struct Io {
     pub(super) occupancy: Arc<Occupancy>,
     /// Connections without a place that have not gone yet.
     pub(super) placeless: usize,
-    started: Instant,
+    clock: Clock,
+    /// When the turn began, on the node's clock.
+    pub(super) turn_us: u64,
+    /// Milliseconds on the same clock, from 1 on.
     pub(super) now_ms: u64,
+    /// Bytes in all outboxes.
+    outbox_bytes: usize,
+    /// Bytes of the fullest outbox since the last sample.
+    outbox_peak: usize,
+    /// When gauges that are not kept all the time were looked at last.
+    sampled_ms: u64,
+    /// The second that `outbox_peak` belongs to.
+    peak_second: u64,
 }
 
 /// What the pump does after the hub's call.
@@ -71,6 +81,7 @@ impl Io {
         port: ShardPort,
         meter: Arc<ShardMeter>,
         occupancy: Arc<Occupancy>,
+        clock: Clock,
     ) -> Self {
         Self {
             driver,
@@ -85,14 +96,61 @@ impl Io {
             meter,
             occupancy,
             placeless: 0,
-            started: Instant::now(),
+            clock,
+            turn_us: 0,
             now_ms: 1,
+            outbox_bytes: 0,
+            outbox_peak: 0,
+            sampled_ms: 0,
+            peak_second: 0,
         }
     }
 
-    /// Looks at the clock: milliseconds since the shard started, from 1 on.
+    /// Looks at the clock: a turn begins.
     pub(super) fn update_time(&mut self) {
-        self.now_ms = self.started.elapsed().as_millis() as u64 + 1;
+        self.turn_us = self.clock.now_us();
+        self.now_ms = self.turn_us / 1000 + 1;
+    }
+
+    /// Counts the turn that ends now; tells when that is.
+    pub(super) fn count_turn(&mut self) -> u64 {
+        let now_us = self.clock.now_us();
+        let turn_us = now_us.saturating_sub(self.turn_us);
+        self.meter.turns.add(1);
+        self.meter.busy_us.add(turn_us);
+        self.meter.turn_time.record(turn_us);
+        self.meter.outbox_bytes.set(self.outbox_bytes as u64);
+        // A look at the rings touches lines that other cores write to.
+        if self.sampled_ms != self.now_ms {
+            self.sampled_ms = self.now_ms;
+            self.sample();
+        }
+        now_us
+    }
+
+    /// Looks at what is not kept all the time.
+    pub(super) fn sample(&mut self) {
+        let (incoming, backlog) = (self.port.incoming(), self.port.backlog());
+        self.meter.ring_envelopes.set(incoming as u64);
+        self.meter.backlog_envelopes.set(backlog as u64);
+        let second = self.now_ms / 1000;
+        let peak = std::mem::take(&mut self.outbox_peak) as u64;
+        if peak > self.meter.outbox_peak_bytes.value() || (second != self.peak_second && peak > 0) {
+            self.meter.outbox_peak_bytes.set(peak);
+            self.peak_second = second;
+        } else if self.outbox_bytes == 0 {
+            self.meter.outbox_peak_bytes.set(0);
+        }
+    }
+
+    /// From now on the connection is counted as this.
+    pub(super) fn count_as(&mut self, id: ConnId, kind: Kind) {
+        let Some(connection) = self.get(id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut connection.kind, kind);
+        self.meter.connections(before).lower();
+        self.meter.connections(kind).raise();
     }
 
     /// Slots that have ever been taken.
@@ -148,7 +206,9 @@ impl Io {
             generation: self.generations[slot],
         };
         self.driver.watch(id, &socket).ok()?;
-        entry.insert(Connection::new(id, socket, role, from));
+        let connection = entry.insert(Connection::new(id, socket, role, from));
+        self.meter.accepted.add(1);
+        self.meter.connections(connection.kind).raise();
         Some(id)
     }
 
@@ -164,6 +224,8 @@ impl Io {
         } else {
             self.occupancy.leave(connection.from);
         }
+        self.outbox_bytes -= connection.outbox.len();
+        self.meter.connections(connection.kind).lower();
         connection.outbox.clear(&mut self.spare);
         self.driver
             .unwatch(id, connection.socket, connection.flags.blocked);
@@ -246,7 +308,17 @@ impl Io {
         if connection.flags.blocked {
             return;
         }
-        match connection.outbox.flush(&connection.socket, &mut self.spare) {
+        let queued = connection.outbox.len();
+        let flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
+        let taken = queued - connection.outbox.len();
+        self.outbox_bytes -= taken;
+        if queued > 0 {
+            self.meter.sends.add(1);
+        }
+        if !matches!(flushed, Flushed::Failed(_)) {
+            self.meter.sent_bytes.add(taken as u64);
+        }
+        match flushed {
             // It may have been held back for what was queued.
             Flushed::Empty if connection.has_work() => self.list(slot),
             Flushed::Empty => {}
@@ -281,6 +353,10 @@ fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
 }
 
 impl Effects for Io {
+    fn now(&mut self) -> Moment {
+        Moment::from_us(self.clock.now_us())
+    }
+
     fn push(&mut self, slot: u32, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
@@ -289,6 +365,7 @@ impl Effects for Io {
             return;
         }
         connection.outbox.push(bytes, &mut self.spare);
+        self.outbox_bytes += bytes.len();
         mark_dirty(connection, &mut self.dirty);
     }
 
@@ -306,13 +383,23 @@ impl Effects for Io {
                 .try_push(batch, bytes_max, &mut self.spare)
             {
                 Err(_) => doom(connection, Doom::Slow, &mut self.notes),
-                Ok(()) => mark_dirty(connection, &mut self.dirty),
+                Ok(()) => {
+                    self.outbox_bytes += batch.len();
+                    self.outbox_peak = self.outbox_peak.max(connection.outbox.len());
+                    mark_dirty(connection, &mut self.dirty);
+                }
             }
             return;
         }
+        self.meter.sends.add(1);
         let sent = match connection.socket.send(batch) {
-            Sent::Bytes(count) if count == batch.len() => return,
-            Sent::Bytes(count) => count,
+            Sent::Bytes(count) => {
+                self.meter.sent_bytes.add(count as u64);
+                if count == batch.len() {
+                    return;
+                }
+                count
+            }
             Sent::Full => 0,
             Sent::Failed(_) => return doom(connection, Doom::Lost, &mut self.notes),
         };
@@ -321,7 +408,11 @@ impl Effects for Io {
             .outbox
             .try_push(&batch[sent..], bytes_max, &mut self.spare)
         {
-            Ok(()) => block(connection, &mut self.driver, &mut self.notes),
+            Ok(()) => {
+                self.outbox_bytes += batch.len() - sent;
+                self.outbox_peak = self.outbox_peak.max(connection.outbox.len());
+                block(connection, &mut self.driver, &mut self.notes);
+            }
             Err(_) => doom(connection, Doom::Slow, &mut self.notes),
         }
     }
@@ -345,6 +436,8 @@ impl Effects for Io {
         let takes = queued == 0 || queued + packet.len() <= OUTBOX_BYTES_MAX;
         if takes {
             self.send_packet(worker.slot, packet);
+        } else {
+            self.meter.slow(Slow::TriggerPassed).add(1);
         }
         takes
     }

@@ -21,7 +21,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::limits::EXECUTOR_IO_MEMORY_BYTES;
 use crate::mesh::ShardPort;
-use crate::meter::{Occupancy, ShardMeter};
+use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use pump::Pump;
 
@@ -45,6 +45,8 @@ pub struct Seat {
     pub occupancy: Arc<Occupancy>,
     /// The core to stay on; unpinned where there are more shards than cores.
     pub core: Option<usize>,
+    /// The node's clock.
+    pub clock: Clock,
 }
 
 /// Why a shard did not start, or ended before its time. Nobody recovers: the node stops.

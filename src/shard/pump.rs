@@ -1,4 +1,5 @@
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Role;
@@ -14,7 +15,7 @@ use crate::limits::{
     REFUSED_TIMEOUT, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
-use crate::meter::Refused;
+use crate::meter::{Moment, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
 
@@ -58,6 +59,7 @@ impl Pump {
             meter,
             quotas,
             occupancy,
+            clock,
             ..
         } = seat;
         let shard = port.id();
@@ -65,11 +67,11 @@ impl Pump {
         let mut driver = Driver::new().map_err(ring)?;
         let sleeper = port.sleeper();
         driver.watch_wakeups(sleeper.event()).map_err(ring)?;
-        let mut hub = Hub::new(shard, port.shards());
+        let mut hub = Hub::new(shard, port.shards(), Arc::clone(&meter));
         hub.set_quotas(quotas);
         Ok(Self {
             hub,
-            io: Io::new(driver, port, meter, occupancy),
+            io: Io::new(driver, port, meter, occupancy, clock),
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
@@ -86,12 +88,21 @@ impl Pump {
     /// connections is home to what others still wait for.
     pub(super) fn run(mut self) -> Result<(), ShardError> {
         let shard = self.io.port.id();
+        self.io.update_time();
+        let mut done_us = self.io.turn_us;
         loop {
             let timeout = self.sleep_time();
             let polled = self.io.driver.poll(timeout, &mut self.events);
             self.sleeper.awake();
             polled.map_err(|source| ShardError::Ring { shard, source })?;
+            self.io.update_time();
+            if timeout == Some(Duration::ZERO) {
+                // It polled and did not wait.
+                let polled_us = self.io.turn_us.saturating_sub(done_us);
+                self.io.meter.busy_us.add(polled_us);
+            }
             self.turn();
+            done_us = self.io.count_turn();
             match self.stage {
                 Stage::Draining if self.io.connections.is_empty() => {
                     self.stage = Stage::Drained;
@@ -117,6 +128,7 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
+        self.io.sample();
         let now_ms = self.io.now_ms;
         let times = [
             self.io.timers.next_in_ms(now_ms),
@@ -134,11 +146,11 @@ impl Pump {
     }
 
     fn turn(&mut self) {
-        self.io.update_time();
         let epoch_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis());
-        self.hub.set_time(epoch_ms as u64, &mut self.io);
+        let turn = Moment::from_us(self.io.turn_us);
+        self.hub.set_time(epoch_ms as u64, turn, &mut self.io);
         self.handle_events();
         self.handle_timers();
         self.sum_up_refusals();
@@ -401,6 +413,7 @@ impl Pump {
                     let consumed = self.handle_bytes(conn, &mut inbox);
                     self.store_rest(conn, inbox, consumed);
                 }
+                self.io.meter.received_bytes.add(count as u64);
                 if more {
                     self.io.list(conn.slot);
                 }

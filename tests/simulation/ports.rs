@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use webrocket::hub::Effects;
 use webrocket::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use webrocket::meter::Refused;
+use webrocket::meter::{Moment, Refused};
 use webrocket::model::{ConnId, ShardId, Status, VhostId};
 
 const RING: usize = 3;
@@ -54,6 +54,11 @@ impl Port {
 }
 
 impl Effects for Port {
+    /// Time stands still: nothing here depends on it.
+    fn now(&mut self) -> Moment {
+        Moment::default()
+    }
+
     fn push(&mut self, slot: u32, bytes: &[u8]) {
         self.effects.push(Effect::Bytes(slot, bytes.to_vec()));
     }

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 use webrocket::hub::envelope::{Change, Delivery, Grant, Outcome};
 use webrocket::hub::{Answer, Flow, Hub};
+use webrocket::meter::VhostMeters;
 use webrocket::model::{
     AccessToken, ConnId, Peer, ShardId, Sid, SingleAccessToken, VhostPath, WorkerId,
 };
@@ -39,7 +41,7 @@ impl World {
         let mut world = Self {
             random,
             hubs: (0..shards)
-                .map(|id| Hub::new(id as ShardId, shards as u16))
+                .map(|id| Hub::new(id as ShardId, shards as u16, Arc::default()))
                 .collect(),
             ports: (0..shards).map(|_| Port::new(shards)).collect(),
             control: Control::new(shards),
@@ -59,6 +61,7 @@ impl World {
                 vhost: VHOST,
                 path,
                 token,
+                meters: VhostMeters::new(shards as u16),
             },
             None,
         );

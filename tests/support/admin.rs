@@ -57,6 +57,11 @@ pub fn admin_with(broker: &Broker, method: &str, path: &str, headers: &str, body
     exchange(broker.node().admin_addr(), method, path, headers, body)
 }
 
+/// A request without the cookie, where there is no broker at hand.
+pub fn request_open(addr: SocketAddr, path: &str) -> Answer {
+    exchange(addr, "GET", path, "", "")
+}
+
 fn exchange(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

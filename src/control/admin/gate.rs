@@ -12,7 +12,7 @@ use super::refusal;
 use crate::control::Cookie;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_TIMEOUT};
 
-const COOKIE: HeaderName = HeaderName::from_static("x-webrocket-cookie");
+pub(in crate::control) const COOKIE: HeaderName = HeaderName::from_static("x-webrocket-cookie");
 
 /// Lets in who shows the cookie; all others get 403 without a body, whatever
 /// they ask for ([AD-01, AD-02]). The cookie goes back with the answer ([AD-03]).

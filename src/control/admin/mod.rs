@@ -16,7 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
 
-use super::{Cookie, Error, Handle};
+use super::{Cookie, Error, Handle, Observer, observe};
+pub(super) use gate::COOKIE;
 
 /// Serves admin REST on `listener` until `shutdown` is done and the requests
 /// begun before it are answered.
@@ -26,21 +27,28 @@ use super::{Cookie, Error, Handle};
 pub async fn serve_admin(
     listener: TcpListener,
     handle: Handle,
+    observer: Observer,
     cookie: Cookie,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(handle, cookie))
+    axum::serve(listener, router(handle, observer, cookie))
         .with_graceful_shutdown(shutdown)
         .await
 }
 
-fn router(handle: Handle, cookie: Cookie) -> Router {
+fn router(handle: Handle, observer: Observer, cookie: Cookie) -> Router {
     // The gate is laid over the routes last, so that it also stands before what
     // has no route ([AD-01, AD-02]).
-    routes::router(handle).layer(middleware::from_fn_with_state(
-        Arc::new(cookie),
-        gate::admit,
-    ))
+    routes::router(handle)
+        .merge(observe::router(observer.clone()))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(cookie),
+            gate::admit,
+        ))
+        .layer(middleware::from_fn_with_state(
+            observer,
+            observe::answer_open,
+        ))
 }
 
 /// The one place that maps errors to their HTTP status.
@@ -51,7 +59,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::InvalidChannelName
         | Error::ChannelExists => StatusCode::BAD_REQUEST,
         Error::VhostNotFound | Error::ChannelNotFound => StatusCode::NOT_FOUND,
-        Error::Full | Error::NotStored | Error::NoRandom | Error::Stopped => {
+        Error::Full | Error::NotStored | Error::NoRandom | Error::NoAnswer | Error::Stopped => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Error::Store { .. }

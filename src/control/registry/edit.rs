@@ -107,14 +107,21 @@ impl Registry {
         let vhost = VhostId(self.next_vhost);
         self.next_vhost += 1;
         self.paths.insert(path.clone(), vhost);
-        self.vhosts.insert(vhost, Vhost::new(path.clone(), token));
+        let meters = self.meters.assign();
+        self.vhosts
+            .insert(vhost, Vhost::new(path.clone(), token, meters.clone()));
         tracing::info!(%path, "admin created a vhost");
         let record = Record::VhostAdded {
             vhost,
             path: path.clone(),
             token,
         };
-        let change = Change::VhostAdded { vhost, path, token };
+        let change = Change::VhostAdded {
+            vhost,
+            path,
+            token,
+            meters,
+        };
         Ok(self.push_durable(change, record, Undo::Nothing))
     }
 

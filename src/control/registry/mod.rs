@@ -10,6 +10,7 @@
 
 mod ask;
 mod edit;
+mod meters;
 mod pipeline;
 mod tokens;
 mod vhost;
@@ -25,11 +26,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use self::meters::Meters;
 use self::pipeline::{Audience, Pipeline, Refused, Undo};
 use self::tokens::Tokens;
 use self::vhost::{Channel, Vhost};
 use super::Error;
 use super::handle::VhostInfo;
+use super::observe::{Overview, VhostOverview};
 use super::store::{Record, Snapshot, StoredToken};
 use crate::hub::envelope::{Change, Delivery};
 use crate::hub::home_of_channel;
@@ -50,6 +53,11 @@ pub(super) struct Registry {
     /// These, and the ones whose deletion is not yet durable.
     vhosts: FxHashMap<VhostId, Vhost>,
     tokens: Tokens,
+    meters: Meters,
+    /// The last change that the store's content needed.
+    restored: u64,
+    /// Whether shards were told to drain.
+    draining: bool,
     /// Never handed out before.
     next_vhost: u32,
     next_channel: u64,
@@ -67,6 +75,9 @@ impl Registry {
             paths: BTreeMap::new(),
             vhosts: FxHashMap::default(),
             tokens: Tokens::new(shards),
+            meters: Meters::new(shards),
+            restored: 0,
+            draining: false,
             next_vhost: 0,
             next_channel: 0,
             vhosts_max: VHOSTS_MAX,
@@ -79,12 +90,14 @@ impl Registry {
         self.next_vhost = snapshot.next_vhost;
         self.next_channel = snapshot.next_channel;
         for (id, stored) in snapshot.vhosts {
+            let meters = self.meters.assign();
             self.restore_change(Change::VhostAdded {
                 vhost: id,
                 path: stored.path.clone(),
                 token: stored.token,
+                meters: meters.clone(),
             });
-            let mut vhost = Vhost::new(stored.path, stored.token);
+            let mut vhost = Vhost::new(stored.path, stored.token, meters);
             for (name, channel) in stored.channels {
                 let opened = self.pipeline.next_version();
                 let known = Channel {
@@ -108,6 +121,7 @@ impl Registry {
                 self.push_token(token, stored, None);
             }
         }
+        self.restored = self.pipeline.next_version() - 1;
     }
 
     fn restore_change(&mut self, change: Change) {
@@ -163,10 +177,13 @@ impl Registry {
                 pipeline,
                 vhosts,
                 tokens,
+                meters,
                 ..
             } = self;
             pipeline.committed(|vhost| {
-                vhosts.remove(&vhost);
+                if let Some(known) = vhosts.remove(&vhost) {
+                    meters.release(&known.meters);
+                }
                 tokens.remove_vhost(vhost);
             });
         } else {
@@ -181,7 +198,9 @@ impl Registry {
         match (change, undo) {
             (Change::VhostAdded { vhost, path, .. }, _) => {
                 self.paths.remove(&path);
-                self.vhosts.remove(&vhost);
+                if let Some(known) = self.vhosts.remove(&vhost) {
+                    self.meters.release(&known.meters);
+                }
             }
             (Change::VhostDeleted { vhost }, _) => self.revive(vhost),
             (Change::TokenReplaced { vhost, .. }, Undo::AccessToken(old)) => {
@@ -252,6 +271,40 @@ impl Registry {
         Ok(())
     }
 
+    /// Asks a shard whether it makes progress.
+    pub(super) fn probe(&mut self, shard: ShardId) {
+        self.pipeline.probe(shard);
+    }
+
+    /// What metrics tell of the registry; its store is the caller's business.
+    pub(super) fn overview(&self) -> Overview {
+        let mut other = VhostOverview::new("other", self.meters.other());
+        let mut own = Vec::new();
+        let mut vhosts = 0;
+        let live = |id| self.vhosts.get(id).filter(|known| !known.deleting);
+        for known in self.paths.values().filter_map(live) {
+            vhosts += 1;
+            let counted = if known.meters.is(self.meters.other()) {
+                &mut other
+            } else {
+                own.push(VhostOverview::new(known.path.as_str(), &known.meters));
+                let last = own.len() - 1;
+                &mut own[last]
+            };
+            counted.channels += known.channels.len();
+            counted.workers += known.workers.by_id.len();
+        }
+        Overview {
+            vhosts,
+            own,
+            other,
+            tokens: self.tokens.len(),
+            changes_waiting: self.pipeline.waiting(),
+            is_restored: self.pipeline.has_applied(self.restored),
+            is_draining: self.draining,
+        }
+    }
+
     /// Tells every shard to take connections.
     pub(super) fn serve(&mut self) {
         self.pipeline.serve();
@@ -259,6 +312,7 @@ impl Registry {
 
     /// Tells every shard to drain, frontends over so many milliseconds.
     pub(super) fn drain(&mut self, window_ms: u32) {
+        self.draining = true;
         self.pipeline.drain(window_ms);
     }
 

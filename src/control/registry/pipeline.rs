@@ -109,6 +109,17 @@ impl Pipeline {
         self.pending.len() >= CHANGES_WAITING_MAX
     }
 
+    /// Changes decided and not yet applied.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether every change up to this version is applied or refused.
+    pub(super) fn has_applied(&self, version: u64) -> bool {
+        let oldest = self.pending.keys().next();
+        oldest.is_none_or(|&oldest| oldest > version)
+    }
+
     /// The version that the next change gets.
     pub(super) fn next_version(&self) -> u64 {
         self.version + 1
@@ -341,6 +352,10 @@ impl Pipeline {
 
     pub(super) fn count_subscribers(&mut self, home: ShardId, query: u64, channel: ChannelId) {
         self.deliver(home, Delivery::CountSubscribers { query, channel });
+    }
+
+    pub(super) fn probe(&mut self, shard: ShardId) {
+        self.deliver(shard, Delivery::Probe);
     }
 
     pub(super) fn serve(&mut self) {

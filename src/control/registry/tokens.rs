@@ -33,6 +33,11 @@ impl Tokens {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Whether the token's home shard takes one more.
     pub(super) fn has_room(&self, token: &SingleAccessToken) -> bool {
         self.held[usize::from(self.home(token))] < self.held_max

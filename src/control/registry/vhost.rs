@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::meter::VhostMeters;
 use crate::model::{AccessToken, ChannelId, ChannelName, Peer, VhostPath, WorkerId};
 
 /// A vhost as its single writer knows it.
@@ -13,6 +14,8 @@ pub(super) struct Vhost {
     /// Its deletion is decided but not yet durable; nothing new begins in it.
     /// Should the store refuse, it lives on.
     pub(super) deleting: bool,
+    /// Where shards count what happens in it.
+    pub(super) meters: VhostMeters,
 }
 
 #[derive(Clone, Copy)]
@@ -67,13 +70,14 @@ impl Workers {
 }
 
 impl Vhost {
-    pub(super) fn new(path: VhostPath, token: AccessToken) -> Self {
+    pub(super) fn new(path: VhostPath, token: AccessToken, meters: VhostMeters) -> Self {
         Self {
             path,
             token,
             channels: BTreeMap::new(),
             workers: Workers::default(),
             deleting: false,
+            meters,
         }
     }
 }

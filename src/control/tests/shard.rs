@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::control::{Control, Handle, Store};
+use crate::control::{Control, Handle, NodeFacts, Observer, Store};
 use crate::hub::envelope::{Delivery, ToControl};
 use crate::mesh::{self, ShardPort};
+use crate::meter::Clock;
 
 /// Subscribers that every stand-in says a channel has.
 pub(crate) const SUBSCRIBERS: u32 = 7;
@@ -17,6 +18,7 @@ pub(crate) const SUBSCRIBERS: u32 = 7;
 /// Control with stand-in shards.
 pub(crate) struct Node {
     pub(crate) handle: Handle,
+    pub(crate) observer: Observer,
     pub(crate) shards: Vec<Arc<Shard>>,
     shard_tasks: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
@@ -26,6 +28,7 @@ pub(crate) struct Node {
 #[derive(Default)]
 pub(crate) struct Shard {
     pub(crate) changes: AtomicUsize,
+    pub(crate) probes: AtomicUsize,
     /// Deliveries that were neither changes nor questions.
     pub(crate) answers: Mutex<Vec<Delivery>>,
     /// To be sent to control.
@@ -36,19 +39,37 @@ pub(crate) struct Shard {
 
 impl Node {
     pub(crate) async fn start(shards: u16, store: impl Store) -> Self {
+        Self::start_with(shards, store, false).await
+    }
+
+    /// With shards that take nothing in before they are told to.
+    pub(crate) async fn start_stalled(shards: u16, store: impl Store) -> Self {
+        Self::start_with(shards, store, true).await
+    }
+
+    async fn start_with(shards: u16, store: impl Store, stalled: bool) -> Self {
         let (ports, port) = mesh::build(shards).expect("ports");
         let (control, handle) = Control::load(port, store).await.expect("loaded");
         let control = tokio::spawn(control.run());
+        let meters = ports.iter().map(|_| Arc::default()).collect();
+        let facts = NodeFacts {
+            name: "node".into(),
+            connections_max: 1_000,
+            is_local: true,
+        };
+        let observer = Observer::new(facts, Clock::start(), meters, handle.clone());
         let (shards, shard_tasks) = ports
             .into_iter()
             .map(|port| {
                 let shard = Arc::new(Shard::default());
+                *shard.stalled.lock().expect("lock") = stalled;
                 let task = tokio::spawn(run(port, Arc::clone(&shard)));
                 (shard, task)
             })
             .unzip();
         Self {
             handle,
+            observer,
             shards,
             shard_tasks,
             control,
@@ -89,6 +110,10 @@ fn handle(port: &mut ShardPort, shard: &Shard, delivery: Delivery) {
             query,
             count: SUBSCRIBERS,
         }),
+        Delivery::Probe => {
+            shard.probes.fetch_add(1, Ordering::Relaxed);
+            port.control(ToControl::Alive { shard: id });
+        }
         Delivery::Drain { .. } => port.control(ToControl::Drained { shard: id }),
         other => shard.answers.lock().expect("lock").push(other),
     }

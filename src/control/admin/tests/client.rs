@@ -33,7 +33,13 @@ impl Admin {
         let (shutdown, down) = oneshot::channel();
         let text = cookie.as_str().to_owned();
         let down = async { drop(down.await) };
-        let server = tokio::spawn(serve_admin(listener, node.handle.clone(), cookie, down));
+        let server = tokio::spawn(serve_admin(
+            listener,
+            node.handle.clone(),
+            node.observer.clone(),
+            cookie,
+            down,
+        ));
         Self {
             node,
             cookie: text,

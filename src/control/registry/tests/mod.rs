@@ -207,7 +207,9 @@ impl Replica {
         assert!(version > last, "changes in order: {version} after {last}");
         self.log.push((version, change.clone()));
         match change {
-            Change::VhostAdded { vhost, path, token } => {
+            Change::VhostAdded {
+                vhost, path, token, ..
+            } => {
                 let old = self.vhosts.insert(vhost, (path, token, BTreeSet::new()));
                 assert!(old.is_none(), "ids are never reused");
             }

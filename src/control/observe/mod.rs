@@ -1,0 +1,151 @@
+//! What a node tells of itself: metrics, health, headroom, `GET /stats.json`.
+//! Everything is read when somebody asks; nothing runs in between.
+
+mod exposition;
+mod headroom;
+mod health;
+mod looks;
+mod process;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use routes::{answer_open, router};
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::timeout;
+
+use self::headroom::{Headroom, Load};
+use self::process::Process;
+use super::stats::ChannelStats;
+use super::{Error, Handle};
+use crate::limits::PROGRESS_TIMEOUT;
+use crate::meter::{Clock, ShardMeter, StoreMeter, VhostMeters};
+
+/// Reads all meters of a node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Observer(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    node: NodeFacts,
+    clock: Clock,
+    shards: Vec<Arc<ShardMeter>>,
+    handle: Handle,
+    load: Mutex<Load>,
+    /// Resident bytes before the first connection.
+    resident_at_start: u64,
+}
+
+/// What an observer has to know of its node.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Connections that it may have.
+    pub connections_max: u64,
+    /// Whether browsers reach it from its own host only, as through a proxy there.
+    pub is_local: bool,
+}
+
+/// What control's registry tells of itself.
+#[derive(Debug)]
+pub(super) struct Overview {
+    /// How many vhosts there are.
+    pub(super) vhosts: usize,
+    /// Those with meters of their own, by path.
+    pub(super) own: Vec<VhostOverview>,
+    /// All others.
+    pub(super) other: VhostOverview,
+    /// Unused single access tokens.
+    pub(super) tokens: usize,
+    /// Changes decided and not yet applied.
+    pub(super) changes_waiting: usize,
+    /// Whether every shard knows what the store held at the start.
+    pub(super) is_restored: bool,
+    /// Whether shards were told to drain.
+    pub(super) is_draining: bool,
+}
+
+/// One vhost, or all that share their meters.
+#[derive(Debug)]
+pub(super) struct VhostOverview {
+    pub(super) path: String,
+    pub(super) channels: usize,
+    pub(super) workers: usize,
+    pub(super) meters: VhostMeters,
+}
+
+/// A node at one moment.
+#[derive(Debug)]
+struct Look {
+    node: String,
+    uptime_us: u64,
+    shards: Vec<Arc<ShardMeter>>,
+    overview: Overview,
+    store: Arc<StoreMeter>,
+    process: Option<Process>,
+    headroom: Vec<Headroom>,
+}
+
+impl VhostOverview {
+    pub(super) fn new(path: &str, meters: &VhostMeters) -> Self {
+        Self {
+            path: path.to_owned(),
+            channels: 0,
+            workers: 0,
+            meters: meters.clone(),
+        }
+    }
+}
+
+impl Observer {
+    /// An observer of the node at `handle`, whose shards count in `shards`.
+    pub fn new(
+        node: NodeFacts,
+        clock: Clock,
+        shards: Vec<Arc<ShardMeter>>,
+        handle: Handle,
+    ) -> Self {
+        Self(Arc::new(Watched {
+            node,
+            clock,
+            load: Mutex::new(Load::new(shards.len())),
+            shards,
+            handle,
+            resident_at_start: Process::read().map_or(0, |process| process.resident_bytes),
+        }))
+    }
+
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`] and [`Error::Stopped`].
+    async fn look(&self) -> Result<Look, Error> {
+        let watched = &*self.0;
+        let overview = timeout(PROGRESS_TIMEOUT, watched.handle.overview());
+        let overview = overview.await.unwrap_or(Err(Error::NoAnswer))?;
+        let process = Process::read();
+        let uptime_us = watched.clock.now_us();
+        Ok(Look {
+            node: watched.node.name.clone(),
+            uptime_us,
+            headroom: headroom::of(watched, process.as_ref(), uptime_us),
+            shards: watched.shards.clone(),
+            overview,
+            store: watched.handle.store_meter(),
+            process,
+        })
+    }
+
+    /// The busiest channels: none as long as home shards are not asked.
+    #[expect(
+        clippy::unused_async,
+        reason = "home shards have to be asked for their channels"
+    )]
+    async fn top_channels(&self) -> Vec<ChannelStats> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,97 @@
+//! Health over stand-in shards that stall when they are told to.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::health::{Health, progress, readiness};
+use crate::control::MemoryStore;
+use crate::control::tests::path;
+use crate::control::tests::shard::Node;
+
+fn stall(node: &Node, shard: usize, stalled: bool) {
+    *node.shards[shard].stalled.lock().expect("lock") = stalled;
+}
+
+#[tokio::test]
+async fn a_shard_that_makes_no_progress_is_named() {
+    let node = Node::start(3, MemoryStore::default()).await;
+    assert_eq!(progress(&node.observer).await, Health::Ok);
+    stall(&node, 1, true);
+    assert_eq!(
+        progress(&node.observer).await,
+        Health::ShardsStalled(vec![1])
+    );
+    stall(&node, 2, true);
+    assert_eq!(
+        progress(&node.observer).await,
+        Health::ShardsStalled(vec![1, 2])
+    );
+    stall(&node, 1, false);
+    stall(&node, 2, false);
+    assert_eq!(progress(&node.observer).await, Health::Ok);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_stuck_shard_is_sent_one_probe_however_many_ask() {
+    let node = Node::start(1, MemoryStore::default()).await;
+    stall(&node, 0, true);
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let observer = node.observer.clone();
+            tokio::spawn(async move { progress(&observer).await })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(
+            asked.await.expect("no panic"),
+            Health::ShardsStalled(vec![0])
+        );
+    }
+    stall(&node, 0, false);
+    assert_eq!(progress(&node.observer).await, Health::Ok);
+    // The one that all waited for may have answered the last one as well.
+    let probes = node.shards[0].probes.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&probes), "{probes}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_is_ready_once_every_shard_knows_the_store_and_until_it_drains() {
+    let store = MemoryStore::default();
+    let node = Node::start(2, store.clone()).await;
+    assert_eq!(
+        readiness(&node.observer).await,
+        Health::Ok,
+        "nothing to restore"
+    );
+    node.handle.create_vhost(path("/v")).await.expect("created");
+    node.stop().await;
+
+    let node = Node::start_stalled(2, store).await;
+    assert_eq!(readiness(&node.observer).await, Health::Starting);
+    stall(&node, 0, false);
+    // The other shard does not know it yet.
+    while node.shards[0].changes.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(readiness(&node.observer).await, Health::Starting);
+    stall(&node, 1, false);
+    node.handle.settle().await.expect("settled");
+    assert_eq!(readiness(&node.observer).await, Health::Ok);
+    node.handle.drain(Duration::ZERO).await.expect("drained");
+    assert_eq!(readiness(&node.observer).await, Health::Draining);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn without_control_nothing_is_well() {
+    let node = Node::start(1, MemoryStore::default()).await;
+    let observer = node.observer.clone();
+    node.stop().await;
+    assert_eq!(progress(&observer).await, Health::ControlStalled);
+    assert_eq!(readiness(&observer).await, Health::ControlStalled);
+    assert!(observer.look().await.is_err());
+}
