@@ -1,8 +1,9 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
-use super::registry::{Edit, Reply};
-use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
+use super::registry::{Edit, Homed, Numbers, Reply};
+use crate::hub::question::{Finding, Question};
+use crate::model::{AccessToken, ChannelName, ShardId, VhostId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -11,6 +12,7 @@ use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    pub(super) shards: u16,
 }
 
 /// A vhost as admin sees it.
@@ -25,6 +27,7 @@ pub struct VhostInfo {
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+pub(super) type Answered<T> = oneshot::Receiver<Result<T, Error>>;
 
 /// What a handle asks of control.
 pub(super) enum Command {
@@ -33,13 +36,18 @@ pub(super) enum Command {
     Vhost(VhostPath, Answer<VhostInfo>),
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
-    Subscribers(VhostPath, ChannelName, Answer<u32>),
+    VhostId(VhostPath, Answer<VhostId>),
+    PathsOf(Vec<VhostId>, Answer<Vec<Option<VhostPath>>>),
+    Home(VhostPath, ChannelName, Answer<Homed>),
+    Homes(VhostPath, Answer<Vec<Homed>>),
+    Numbers(VhostPath, Answer<Numbers>),
+    Query(ShardId, Box<Question>, Answer<Finding>),
     Drain(Reply),
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(commands: mpsc::Sender<Command>, shards: u16) -> Self {
+        Self { commands, shards }
     }
 
     /// Creates a vhost with a new access token.
@@ -142,15 +150,6 @@ impl Handle {
         self.ask(|answer| Command::Workers(path, answer)).await
     }
 
-    /// How many subscribers a channel has, hidden ones included ([AD-20]).
-    ///
-    /// # Errors
-    /// [`Error::VhostNotFound`], [`Error::ChannelNotFound`].
-    pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
-        self.ask(|answer| Command::Subscribers(path, name, answer))
-            .await
-    }
-
     /// Tells every shard to close its connections in order, and waits until all
     /// have. The caller sets the deadline.
     ///
@@ -164,10 +163,22 @@ impl Handle {
         self.ask(|reply| Command::Edit(edit, reply)).await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T, Error> {
+        let answered = self.put(command).await?;
+        answered.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Asks, and leaves the waiting to the caller.
+    pub(super) async fn put<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<Answered<T>, Error> {
         let (answer, answered) = oneshot::channel();
         let sent = self.commands.send(command(answer)).await;
         sent.map_err(|_| Error::Stopped)?;
-        answered.await.map_err(|_| Error::Stopped)?
+        Ok(answered)
     }
 }

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::question::{Finding, Question};
 use crate::model::{
     AccessToken, ChannelId, ChannelName, ConnId, Peer, ShardId, SingleAccessToken, Status, VhostId,
     VhostPath, WorkerId,
@@ -171,12 +172,12 @@ pub enum Delivery {
         /// The change.
         change: Box<Change>,
     },
-    /// Control asks how many subscribers the channel has; goes to its home shard.
-    CountSubscribers {
+    /// Control asks; answered with [`ToControl::Answered`].
+    Query {
         /// Control's number for the question.
         query: u64,
-        /// The channel.
-        channel: ChannelId,
+        /// The question.
+        question: Box<Question>,
     },
     /// Stop accepting and close every connection in order.
     Drain,
@@ -246,12 +247,12 @@ pub enum ToControl {
         /// The change.
         version: u64,
     },
-    /// The answer to [`Delivery::CountSubscribers`].
-    Subscribers {
+    /// The answer to [`Delivery::Query`].
+    Answered {
         /// Control's number for the question.
         query: u64,
-        /// How many, hidden ones included ([AD-20]).
-        count: u32,
+        /// What was found or done.
+        finding: Box<Finding>,
     },
     /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
     /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].

@@ -7,6 +7,7 @@
 
 mod backend;
 mod batch;
+mod busy;
 mod channel;
 mod command;
 mod delivery;
@@ -16,6 +17,7 @@ mod fanout;
 mod frames;
 mod home;
 mod lobby;
+pub mod question;
 mod registry;
 mod roster;
 mod session;
@@ -31,6 +33,7 @@ use slab::Slab;
 use crate::limits::PATTERN_CACHE_MAX;
 use crate::model::{ChannelId, ConnId, Peer, Permission, ShardId, Sid, VhostId};
 use crate::wire::event;
+use busy::Busy;
 use channel::Local;
 use fanout::FanOut;
 use frames::Frames;
@@ -59,6 +62,8 @@ pub struct Hub {
     local_keys: FxHashMap<ChannelId, u32>,
     /// Channels whose home this shard is.
     homes: FxHashMap<ChannelId, Home>,
+    /// Those of them with broadcasts of late.
+    busy: Busy,
     fan_out: FanOut,
     lobbies: FxHashMap<VhostId, Lobby>,
     tokens: Tokens,
@@ -96,6 +101,7 @@ impl Hub {
             locals: Slab::new(),
             local_keys: FxHashMap::default(),
             homes: FxHashMap::default(),
+            busy: Busy::default(),
             fan_out: FanOut::default(),
             lobbies: FxHashMap::default(),
             tokens: Tokens::default(),
@@ -114,6 +120,7 @@ impl Hub {
     /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens
     /// whose time is over.
     pub fn set_time(&mut self, now_ms: u64, fx: &mut impl Effects) {
+        self.busy.set_time(now_ms);
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
             fx.control(envelope::ToControl::Spent { token });

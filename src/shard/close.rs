@@ -152,6 +152,7 @@ impl Pump {
                         tracing::debug!(slot = conn.slot, "slow consumer evicted");
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
+                    Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),
                 };

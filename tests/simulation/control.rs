@@ -140,7 +140,7 @@ impl Control {
                 );
             }
             ToControl::WorkerGone { vhost, from } => self.worker_gone(vhost, from),
-            ToControl::Subscribers { .. } | ToControl::Drained { .. } => {}
+            ToControl::Answered { .. } | ToControl::Drained { .. } => {}
         }
     }
 
