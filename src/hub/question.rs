@@ -5,8 +5,12 @@
 //! more, the answer names the place to go on from, and control asks again: the
 //! shard keeps nothing of a question, and its traffic goes between.
 
+#[cfg(test)]
+mod tests;
+
+use super::channel::Subscriber;
 use super::home::Home;
-use super::session::Session;
+use super::session::{Session, Subscription};
 use super::{Effects, Hub};
 use crate::limits::QUESTION_VISITS_MAX;
 use crate::model::{ChannelId, ChannelName, Peer, Sid, VhostId};
@@ -231,7 +235,7 @@ impl Hub {
         let subscribers = &self.locals[key as usize].subscribers;
         let end = subscribers.len().min(below as usize);
         let begin = end.saturating_sub(QUESTION_VISITS_MAX);
-        let info = |subscriber: &super::channel::Subscriber| {
+        let info = |subscriber: &Subscriber| {
             let session = self.sessions.get(subscriber.slot as usize)?.as_deref()?;
             Some(SubscriberInfo {
                 peer: self.peer(session.conn),
@@ -316,7 +320,7 @@ impl Hub {
     }
 
     fn detail(&self, session: &Session) -> Box<SessionDetail> {
-        let channel = |subscription: &super::session::Subscription| {
+        let channel = |subscription: &Subscription| {
             let local = self.locals.get(subscription.local as usize)?;
             Some((local.name.clone(), subscription.hidden))
         };
