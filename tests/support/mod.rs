@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+use webrocket::control::stats::ChannelStats;
 use webrocket::model::{ChannelName, VhostPath};
 use webrocket::server::{Config, Node};
 
@@ -121,6 +122,13 @@ impl Broker {
         count.expect("counted")
     }
 
+    /// The channels with the most broadcasts of late.
+    pub fn top_channels(&self, count: usize) -> Vec<ChannelStats> {
+        let top = self.node().handle();
+        let top = self.runtime.block_on(top.top_channels(count));
+        top.expect("answered")
+    }
+
     /// Waits for this number: who closes or is lost leaves without a receipt.
     pub fn expect_subscribers(&self, name: &str, count: u32) {
         let begun = std::time::Instant::now();
@@ -213,6 +221,15 @@ impl Broker {
     /// Drains; tells whether all went in order.
     pub fn stop(mut self) -> bool {
         self.node.take().expect("running").stop(PATIENCE)
+    }
+}
+
+/// Waits until something that nobody tells of has happened.
+pub fn eventually(happened: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < PATIENCE, "never happened");
+        std::thread::yield_now();
     }
 }
 
