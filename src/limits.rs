@@ -267,7 +267,7 @@ pub const TOKEN_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Admin requests that wait for control. Past it the next ones wait in their connections.
 pub const ADMIN_REQUESTS_WAITING_MAX: usize = 256;
 
-/// Bytes of an admin request's body; no route reads one. Past it: 413.
+/// Bytes of an admin request's body; the largest holds an event. Past it: 413.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Time that an admin request may take, its body included. Past it: 503; a
@@ -289,6 +289,60 @@ pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The least time over which a core's load is told; shorter ones are mostly chance.
 pub const LOAD_WINDOW_MIN: Duration = Duration::from_secs(1);
 
+/// Connections to the admin endpoint at once: every script and dashboard of a
+/// team. Past it the next ones wait in the kernel.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Time that an admin connection may take for the head of its next request,
+/// pauses between requests included. Past it: close.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of the head of an admin request, a long user id in its path included.
+/// Past it: 431 and close.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Age of an admin connection after which it takes no further request, so that
+/// one whose peer never takes its answer gives its place up. Past it: close.
+pub const ADMIN_CONNECTION_AGE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Lines of failed admin requests that are logged in one second: a glance.
+/// Past it they are counted, and the next line tells how many were left out.
+pub const ADMIN_ACCESS_LINES_PER_SECOND_MAX: u32 = 20;
+
+/// Bytes of a request's path in such a line. Past it the path is cut.
+pub const ACCESS_PATH_BYTES_MAX: usize = 256;
+
+/// Sessions, subscribers or channels that a shard visits for one question of
+/// control: under half a millisecond of its turn. Past it: control asks again
+/// for the rest.
+pub const QUESTION_VISITS_MAX: usize = 4096;
+
+/// Time that all shards may take for what one admin request asks, well within
+/// [`ADMIN_TIMEOUT`] so that the refusal still gets out. Past it: 503.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Envelopes that wait for a shard with a full ring before control asks it no
+/// further question: it is stuck, and questions must not pile up. Past it: 503.
+pub const QUESTION_BACKLOG_MAX: usize = 1024;
+
+/// Sessions or subscribers in one answer of admin: a megabyte or two of JSON.
+/// Past it the rest is left out; the sizes tell how many there are.
+pub const ADMIN_LIST_MAX: usize = 10_000;
+
+/// Sessions in one answer where the request names no limit: a screen or two.
+pub const ADMIN_LIST_DEFAULT: usize = 100;
+
+/// Channels that `GET /stats.json` names: a terminal's worth.
+pub const TOP_CHANNELS_MAX: usize = 20;
+
+/// What counts as "of late" for a channel's broadcasts: the running interval
+/// and the one before, ten to twenty seconds.
+pub const BUSY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Channels that a home shard remembers as busy per interval; the busiest come
+/// early. Past it: not among the top channels of that interval.
+pub const BUSY_CHANNELS_MAX: usize = 1024;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -301,6 +355,8 @@ const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_M
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
+const _: () = assert!(QUESTION_TIMEOUT.as_nanos() < ADMIN_TIMEOUT.as_nanos());
+const _: () = assert!(2 * BUSY_CHANNELS_MAX <= QUESTION_VISITS_MAX);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 const _: () = assert!(COMPLETIONS_PER_TURN_MAX <= COMPLETION_ENTRIES as usize);
 const _: () = assert!(ACCEPT_PAUSE_MIN.as_nanos() < ACCEPT_PAUSE_MAX.as_nanos());

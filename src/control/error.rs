@@ -24,6 +24,22 @@ pub enum Error {
     /// There is no channel of this name. The caller recovers.
     #[error("channel doesn't exist")]
     ChannelNotFound,
+    /// There is no session of this name in the vhost. The caller recovers.
+    #[error("session doesn't exist")]
+    SessionNotFound,
+    /// No session in the vhost is authenticated with this identifier. The caller recovers.
+    #[error("user has no session")]
+    UserNotFound,
+    /// No event can have this name: it is empty, or begins with a colon as the
+    /// broker's own do ([BR-10]). The caller recovers.
+    #[error("invalid event name")]
+    InvalidEventName,
+    /// The data of an event is no JSON object, or nested too deep. The caller recovers.
+    #[error("event data is no object")]
+    InvalidEventData,
+    /// Control or a shard did not answer in time. The caller tries again later.
+    #[error("no answer in time")]
+    NoAnswer,
     /// A bound is reached: too many changes wait, or no further vhost or
     /// channel fits. The caller tries again later.
     #[error("a limit is reached")]
@@ -34,9 +50,6 @@ pub enum Error {
     /// The system gave no random bytes. The caller tries again later.
     #[error("no random bytes")]
     NoRandom,
-    /// Control does not answer in time. The caller tries again later.
-    #[error("no answer in time")]
-    NoAnswer,
     /// Control has ended. Nobody recovers.
     #[error("the broker is stopping")]
     Stopped,

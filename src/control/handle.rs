@@ -5,9 +5,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::observe::Overview;
-use super::registry::{Edit, Reply};
+use super::registry::{Edit, Homed, Numbers, Reply};
+use crate::hub::question::{Finding, Question};
 use crate::meter::StoreMeter;
-use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostPath, WorkerId};
+use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -16,6 +17,7 @@ use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostPath, WorkerI
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    pub(super) shards: u16,
     store: Arc<StoreMeter>,
 }
 
@@ -31,6 +33,7 @@ pub struct VhostInfo {
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+pub(super) type Answered<T> = oneshot::Receiver<Result<T, Error>>;
 
 /// What a handle asks of control.
 pub(super) enum Command {
@@ -39,7 +42,12 @@ pub(super) enum Command {
     Vhost(VhostPath, Answer<VhostInfo>),
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
-    Subscribers(VhostPath, ChannelName, Answer<u32>),
+    VhostId(VhostPath, Answer<VhostId>),
+    PathsOf(Vec<VhostId>, Answer<Vec<Option<VhostPath>>>),
+    Home(VhostPath, ChannelName, Answer<Homed>),
+    Homes(VhostPath, Answer<Vec<Homed>>),
+    Numbers(VhostPath, Answer<Numbers>),
+    Query(ShardId, Box<Question>, Answer<Finding>),
     Serve(Reply),
     Drain(u32, Reply),
     Overview(Answer<Overview>),
@@ -47,8 +55,16 @@ pub(super) enum Command {
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, store: Arc<StoreMeter>) -> Self {
-        Self { commands, store }
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        shards: u16,
+        store: Arc<StoreMeter>,
+    ) -> Self {
+        Self {
+            commands,
+            shards,
+            store,
+        }
     }
 
     /// What control counts of its store.
@@ -156,15 +172,6 @@ impl Handle {
         self.ask(|answer| Command::Workers(path, answer)).await
     }
 
-    /// How many subscribers a channel has, hidden ones included ([AD-20]).
-    ///
-    /// # Errors
-    /// [`Error::VhostNotFound`], [`Error::ChannelNotFound`].
-    pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
-        self.ask(|answer| Command::Subscribers(path, name, answer))
-            .await
-    }
-
     /// Waits like [`Self::settle`], then tells every shard to take connections.
     ///
     /// # Errors
@@ -207,10 +214,22 @@ impl Handle {
         self.ask(|reply| Command::Edit(edit, reply)).await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T, Error> {
+        let answered = self.put(command).await?;
+        answered.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Asks, and leaves the waiting to the caller.
+    pub(super) async fn put<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<Answered<T>, Error> {
         let (answer, answered) = oneshot::channel();
         let sent = self.commands.send(command(answer)).await;
         sent.map_err(|_| Error::Stopped)?;
-        answered.await.map_err(|_| Error::Stopped)?
+        Ok(answered)
     }
 }

@@ -10,6 +10,7 @@ mod admin;
 mod cookie;
 mod error;
 mod handle;
+mod inquiry;
 mod observe;
 mod registry;
 mod run;
@@ -23,6 +24,7 @@ pub use admin::serve_admin;
 pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};
+pub use inquiry::{Subscriber, VhostCounts, Whom};
 pub use observe::{NodeFacts, Observer};
 pub use run::Control;
 pub use store::{

@@ -11,6 +11,7 @@ use super::handle::{Answer, Command, Handle};
 use super::registry::{Registry, Reply};
 use super::store::{Record, Store};
 use crate::hub::envelope::ToControl;
+use crate::hub::question::Finding;
 use crate::limits::{
     ADMIN_REQUESTS_WAITING_MAX, CONTROL_RETRY_INTERVAL, STORE_RETRY_INTERVAL, TOKEN_SWEEP_INTERVAL,
 };
@@ -30,8 +31,8 @@ struct Desk {
     port: ControlPort,
     registry: Registry,
     commands: mpsc::Receiver<Command>,
-    /// Questions to home shards, by number.
-    counts: FxHashMap<u64, Answer<u32>>,
+    /// Questions to shards, by number.
+    questions: FxHashMap<u64, Answer<Finding>>,
     next_query: u64,
     /// Who waits for the drain; the shards that have no connection left.
     draining: Vec<Reply>,
@@ -47,7 +48,8 @@ impl<S: Store> Control<S> {
     /// # Errors
     /// What the store says when it can't be read.
     pub async fn load(port: ControlPort, mut store: S) -> Result<(Self, Handle), Error> {
-        let mut registry = Registry::new(port.shards(), Box::new(getrandom::fill));
+        let shards = port.shards();
+        let mut registry = Registry::new(shards, Box::new(getrandom::fill));
         registry.restore(store.load().await?, now_ms());
         let (sender, commands) = mpsc::channel(ADMIN_REQUESTS_WAITING_MAX);
         let probes = (0..port.shards()).map(|_| Vec::new()).collect();
@@ -55,14 +57,14 @@ impl<S: Store> Control<S> {
             port,
             registry,
             commands,
-            counts: FxHashMap::default(),
+            questions: FxHashMap::default(),
             next_query: 0,
             draining: Vec::new(),
             drained: HashSet::new(),
             probes,
         };
         let store_meter = Arc::new(StoreMeter::default());
-        let handle = Handle::new(sender, Arc::clone(&store_meter));
+        let handle = Handle::new(sender, shards, Arc::clone(&store_meter));
         let control = Self {
             store,
             store_meter,
@@ -182,10 +184,10 @@ impl Desk {
             } => registry.handle_worker_ready(vhost, worker, from),
             ToControl::WorkerGone { vhost, from } => registry.handle_worker_gone(vhost, from),
             ToControl::Applied { shard, version } => registry.handle_applied(shard, version),
-            ToControl::Subscribers { query, count } => {
-                if let Some(answer) = self.counts.remove(&query) {
+            ToControl::Answered { query, finding } => {
+                if let Some(answer) = self.questions.remove(&query) {
                     // Whoever asked may have gone.
-                    drop(answer.send(Ok(count)));
+                    drop(answer.send(Ok(*finding)));
                 }
             }
             ToControl::Alive { shard } => {
@@ -214,16 +216,20 @@ impl Desk {
             Command::Vhost(path, answer) => drop(answer.send(self.registry.vhost(&path))),
             Command::Channels(path, answer) => drop(answer.send(self.registry.channels(&path))),
             Command::Workers(path, answer) => drop(answer.send(self.registry.workers(&path))),
-            Command::Subscribers(path, name, answer) => {
+            Command::VhostId(path, answer) => drop(answer.send(self.registry.vhost_id(&path))),
+            Command::PathsOf(ids, answer) => drop(answer.send(Ok(self.registry.paths_of(&ids)))),
+            Command::Home(path, name, answer) => {
+                drop(answer.send(self.registry.home(&path, &name)));
+            }
+            Command::Homes(path, answer) => drop(answer.send(self.registry.homes(&path))),
+            Command::Numbers(path, answer) => drop(answer.send(self.registry.numbers(&path))),
+            Command::Query(shard, question, answer) => {
                 self.next_query += 1;
-                match self
-                    .registry
-                    .count_subscribers(&path, &name, self.next_query)
-                {
+                match self.registry.query(shard, self.next_query, question) {
                     Ok(()) => {
                         // A stuck shard must not make the table grow.
-                        self.counts.retain(|_, answer| !answer.is_closed());
-                        self.counts.insert(self.next_query, answer);
+                        self.questions.retain(|_, answer| !answer.is_closed());
+                        self.questions.insert(self.next_query, answer);
                     }
                     Err(error) => drop(answer.send(Err(error))),
                 }

@@ -73,9 +73,9 @@ impl Hub {
                     version,
                 });
             }
-            Delivery::CountSubscribers { query, channel } => {
-                let count = self.home_count(channel);
-                fx.control(ToControl::Subscribers { query, count });
+            Delivery::Query { query, question } => {
+                let finding = Box::new(self.handle_question(*question, fx));
+                fx.control(ToControl::Answered { query, finding });
             }
             Delivery::Serve => fx.serve(),
             Delivery::Drain { window_ms } => fx.drain(window_ms),
@@ -236,7 +236,7 @@ impl Hub {
                 let opened = self.registry.open(vhost, channel, name.clone());
                 if let Some(opened) = opened.filter(|opened| opened.home == self.id) {
                     let presence = opened.kind.is_presence();
-                    let home = Home::new(name, presence, self.registry.shards());
+                    let home = Home::new(vhost, name, presence, self.registry.shards());
                     self.homes.insert(channel, home);
                 }
             }

@@ -32,6 +32,9 @@ pub trait Effects {
     /// A worker of the same id took this one's place: send it away.
     fn worker_replaced(&mut self, worker: ConnId);
 
+    /// The operator wants the frontend gone.
+    fn disconnect(&mut self, conn: ConnId);
+
     /// Every connection of the vhost has to go.
     fn vhost_deleted(&mut self, vhost: VhostId);
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::question::{Finding, Question};
 use crate::meter::{Moment, VhostMeters};
 use crate::model::{
     AccessToken, ChannelId, ChannelName, ConnId, Peer, Quotas, ShardId, SingleAccessToken, Status,
@@ -182,12 +183,12 @@ pub enum Delivery {
         /// The change.
         change: Box<Change>,
     },
-    /// Control asks how many subscribers the channel has; goes to its home shard.
-    CountSubscribers {
+    /// Control asks; answered with [`ToControl::Answered`].
+    Query {
         /// Control's number for the question.
         query: u64,
-        /// The channel.
-        channel: ChannelId,
+        /// The question.
+        question: Box<Question>,
     },
     /// Every shard knows what the store held: take connections.
     Serve,
@@ -262,12 +263,12 @@ pub enum ToControl {
         /// The change.
         version: u64,
     },
-    /// The answer to [`Delivery::CountSubscribers`].
-    Subscribers {
+    /// The answer to [`Delivery::Query`].
+    Answered {
         /// Control's number for the question.
         query: u64,
-        /// How many, hidden ones included ([AD-20]).
-        count: u32,
+        /// What was found or done.
+        finding: Box<Finding>,
     },
     /// The answer to [`Delivery::Probe`].
     Alive {

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
+use super::busy::Tally;
 use super::envelope::{Delivery, Grant, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
@@ -12,23 +13,28 @@ use crate::wire::json::Members;
 /// A channel on its home shard, which gives each of its frames a place in the
 /// one order that all subscribers see.
 pub(super) struct Home {
-    name: ChannelName,
+    pub(super) vhost: VhostId,
+    pub(super) name: ChannelName,
     presence: bool,
     /// Subscribers by shard, hidden ones included. Up to four shards need no
     /// memory of their own, which would be cold at each event.
     subscribers: SmallVec<[u32; 4]>,
     /// Key of the channel among those with subscribers on this shard.
     pub(super) local: Option<u32>,
-    roster: Roster,
+    /// Its broadcasts.
+    pub(super) tally: Tally,
+    pub(super) roster: Roster,
 }
 
 impl Home {
-    pub(super) fn new(name: ChannelName, presence: bool, shards: u16) -> Self {
+    pub(super) fn new(vhost: VhostId, name: ChannelName, presence: bool, shards: u16) -> Self {
         Self {
+            vhost,
             name,
             presence,
             subscribers: smallvec![0; usize::from(shards)],
             local: None,
+            tally: Tally::default(),
             roster: Roster::default(),
         }
     }
@@ -217,9 +223,12 @@ impl Hub {
         sender: Option<Peer>,
         fx: &mut impl Effects,
     ) -> bool {
-        let Some(home) = self.homes.get(&channel) else {
+        let Some(home) = self.homes.get_mut(&channel) else {
             return false;
         };
+        if custom {
+            self.busy.count(channel, &mut home.tally);
+        }
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -273,10 +282,6 @@ impl Hub {
                 self.send(shard as ShardId, Delivery::Gone { channel }, fx);
             }
         }
-    }
-
-    pub(super) fn home_count(&self, channel: ChannelId) -> u32 {
-        self.homes.get(&channel).map_or(0, Home::subscriber_count)
     }
 
     /// A trigger for a worker of this shard, from another one.

@@ -7,6 +7,7 @@
 
 mod backend;
 mod batch;
+mod busy;
 mod channel;
 mod command;
 mod delivery;
@@ -16,6 +17,7 @@ mod fanout;
 mod frames;
 mod home;
 mod lobby;
+pub mod question;
 mod registry;
 mod roster;
 mod session;
@@ -34,6 +36,7 @@ use crate::limits::PATTERN_CACHE_MAX;
 use crate::meter::{Moment, ShardMeter};
 use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, VhostId};
 use crate::wire::event;
+use busy::Busy;
 use channel::Local;
 use fanout::FanOut;
 use frames::Frames;
@@ -62,6 +65,8 @@ pub struct Hub {
     local_keys: FxHashMap<ChannelId, u32>,
     /// Channels whose home this shard is.
     homes: FxHashMap<ChannelId, Home>,
+    /// Those of them with broadcasts of late.
+    busy: Busy,
     fan_out: FanOut,
     lobbies: FxHashMap<VhostId, Lobby>,
     tokens: Tokens,
@@ -103,6 +108,7 @@ impl Hub {
             locals: Slab::new(),
             local_keys: FxHashMap::default(),
             homes: FxHashMap::default(),
+            busy: Busy::default(),
             fan_out: FanOut::default(),
             lobbies: FxHashMap::default(),
             tokens: Tokens::default(),
@@ -129,6 +135,7 @@ impl Hub {
     /// whose time is over; `turn` is the same moment on the node's clock.
     pub fn set_time(&mut self, now_ms: u64, turn: Moment, fx: &mut impl Effects) {
         self.turn = turn;
+        self.busy.set_time(now_ms);
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
             fx.control(envelope::ToControl::Spent { token });

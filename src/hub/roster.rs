@@ -45,6 +45,12 @@ impl Roster {
         Some(member)
     }
 
+    /// The record of one member.
+    pub(super) fn record(&self, peer: Peer) -> Option<&str> {
+        let member = self.members.get(self.places.get(&peer)?)?;
+        Some(&member.record)
+    }
+
     /// The members as a JSON array.
     pub(super) fn to_json(&self) -> Bytes {
         let mut json = Vec::with_capacity(self.record_bytes + 3 * self.members.len() + 2);

@@ -20,6 +20,14 @@ impl Sid {
         Self(bytes)
     }
 
+    /// The sid, or `None` where the text has not the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Vec<u8> = text.bytes().filter(|&byte| byte != b'-').collect();
+        let sid = Self(parse_hex(&digits)?);
+        // One spelling: the dashes in their places, lower case.
+        (sid.text() == *text.as_bytes()).then_some(sid)
+    }
+
     /// The 36 characters of the wire, without an allocation.
     pub fn text(&self) -> [u8; 36] {
         let mut text = [b'-'; 36];
@@ -138,5 +146,23 @@ mod tests {
     fn sids_are_shaped_like_uuids_hs_02() {
         let sid = Sid::from_random([0xff; 16]).to_string();
         assert_eq!(sid, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn sids_have_one_spelling() {
+        let sid = Sid::from_random([0xab; 16]);
+        let text = sid.to_string();
+        assert_eq!(Sid::parse(&text), Some(sid));
+        for bad in [
+            "",
+            &text[1..],
+            &text.replace('-', ""),
+            &text.to_uppercase(),
+            &format!("{text}-"),
+            &format!("-{}", &text[1..]),
+            &"-".repeat(36),
+        ] {
+            assert_eq!(Sid::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -180,6 +180,7 @@ impl Pump {
                         self.io.meter.slow(Slow::Evicted).add(1);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
+                    Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),
                 };

@@ -69,6 +69,8 @@ pub(super) enum Doom {
     Slow,
     /// A worker of the same id took its place.
     Replaced,
+    /// The operator wants it gone.
+    Disconnected,
     /// Its vhost was deleted.
     VhostDeleted,
     /// The node stops.
@@ -453,6 +455,15 @@ impl Effects for Io {
             && !connection.is_closing()
         {
             doom(connection, Doom::Replaced, &mut self.notes);
+        }
+    }
+
+    fn disconnect(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn.slot as usize)
+            && connection.id == conn
+            && !connection.is_closing()
+        {
+            doom(connection, Doom::Disconnected, &mut self.notes);
         }
     }
 

@@ -140,8 +140,7 @@ impl Control {
                 );
             }
             ToControl::WorkerGone { vhost, from } => self.worker_gone(vhost, from),
-            ToControl::Subscribers { .. } | ToControl::Alive { .. } | ToControl::Drained { .. } => {
-            }
+            ToControl::Answered { .. } | ToControl::Alive { .. } | ToControl::Drained { .. } => {}
         }
     }
 

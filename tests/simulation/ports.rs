@@ -89,6 +89,8 @@ impl Effects for Port {
         self.workers.retain(|&known| known != worker);
     }
 
+    fn disconnect(&mut self, _conn: ConnId) {}
+
     fn vhost_deleted(&mut self, _vhost: VhostId) {}
 
     fn serve(&mut self) {}

@@ -46,6 +46,14 @@ pub fn admin(broker: &Broker, method: &str, path: &str) -> Answer {
     request(node.admin_addr(), node.cookie(), method, path)
 }
 
+/// One request with the operator's cookie and a body.
+pub fn admin_post(broker: &Broker, path: &str, body: &str) -> Answer {
+    let cookie = broker.node().cookie();
+    let length = body.len();
+    let headers = format!("X-WebRocket-Cookie: {cookie}\r\nContent-Length: {length}\r\n");
+    admin_with(broker, "POST", path, &headers, body)
+}
+
 /// The same, where there is no broker at hand.
 pub fn request(addr: SocketAddr, cookie: &str, method: &str, path: &str) -> Answer {
     let cookie = format!("X-WebRocket-Cookie: {cookie}\r\n");

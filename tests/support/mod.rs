@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+use webrocket::control::stats::ChannelStats;
 use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 
@@ -135,6 +136,13 @@ impl Broker {
         count.expect("counted")
     }
 
+    /// The channels with the most broadcasts of late.
+    pub fn top_channels(&self, count: usize) -> Vec<ChannelStats> {
+        let top = self.node().handle();
+        let top = self.runtime.block_on(top.top_channels(count));
+        top.expect("answered")
+    }
+
     /// Waits for this number: who closes or is lost leaves without a receipt.
     pub fn expect_subscribers(&self, name: &str, count: u32) {
         let begun = std::time::Instant::now();
@@ -235,6 +243,15 @@ pub fn unhurried() -> Quotas {
     let mut quotas = Quotas::default();
     quotas.default.messages_per_second_max = u32::MAX;
     quotas
+}
+
+/// Waits until something that nobody tells of has happened.
+pub fn eventually(happened: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < PATIENCE, "never happened");
+        std::thread::yield_now();
+    }
 }
 
 /// 36 characters, another each time.

@@ -35,12 +35,12 @@ pub(super) async fn admit(
     response
 }
 
-/// No route reads a body, but one may come ([AD-32]); read here it is bounded,
-/// and the connection can go on.
+/// A body may come on any route ([AD-32]), also where none is wanted; read here
+/// it is bounded, and the connection can go on.
 async fn serve(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    if body::to_bytes(body, ADMIN_BODY_BYTES_MAX).await.is_err() {
+    let Ok(body) = body::to_bytes(body, ADMIN_BODY_BYTES_MAX).await else {
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "body too large");
-    }
-    next.run(Request::from_parts(head, Body::empty())).await
+    };
+    next.run(Request::from_parts(head, Body::from(body))).await
 }

@@ -1,54 +1,64 @@
 //! Admin REST (section 5 of the wire protocols).
 
+mod access;
+mod answers;
+mod channels;
+mod events;
 mod gate;
+mod limit;
 mod names;
-mod routes;
+mod openapi;
+mod server;
+mod sessions;
+mod vhosts;
 
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::io;
+pub use server::serve_admin;
+
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
-use tokio::net::TcpListener;
 
+use self::access::Access;
+use self::answers::Refusal;
 use super::{Cookie, Error, Handle, Observer, observe};
 pub(super) use gate::COOKIE;
 
-/// Serves admin REST on `listener` until `shutdown` is done and the requests
-/// begun before it are answered.
-///
-/// # Errors
-/// None at present; failed accepts are tried again.
-pub async fn serve_admin(
-    listener: TcpListener,
-    handle: Handle,
-    observer: Observer,
-    cookie: Cookie,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, router(handle, observer, cookie))
-        .with_graceful_shutdown(shutdown)
-        .await
-}
-
+/// Every route; `HEAD` acts as `GET` without a body ([AD-26]).
 fn router(handle: Handle, observer: Observer, cookie: Cookie) -> Router {
-    // The gate is laid over the routes last, so that it also stands before what
-    // has no route ([AD-01, AD-02]).
-    routes::router(handle)
+    let (gated, open) = openapi::routes();
+    let gated = gated
+        // [AD-27..29]: nothing falls through to `/`.
+        .fallback(async || refusal(StatusCode::NOT_FOUND, "no such resource"))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(handle)
         .merge(observe::router(observer.clone()))
+        // The gate is laid over the routes last, so that it also stands before
+        // what has no route ([AD-01, AD-02]).
         .layer(middleware::from_fn_with_state(
             Arc::new(cookie),
             gate::admit,
-        ))
+        ));
+    let open = open.method_not_allowed_fallback(wrong_method);
+    gated
+        .merge(open)
         .layer(middleware::from_fn_with_state(
             observer,
             observe::answer_open,
         ))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(Access::default()),
+            access::note_failed,
+        ))
+}
+
+async fn wrong_method() -> Response {
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
 }
 
 /// The one place that maps errors to their HTTP status.
@@ -57,8 +67,13 @@ fn status(error: &Error) -> StatusCode {
         Error::InvalidPath
         | Error::VhostExists
         | Error::InvalidChannelName
-        | Error::ChannelExists => StatusCode::BAD_REQUEST,
-        Error::VhostNotFound | Error::ChannelNotFound => StatusCode::NOT_FOUND,
+        | Error::ChannelExists
+        | Error::InvalidEventName
+        | Error::InvalidEventData => StatusCode::BAD_REQUEST,
+        Error::VhostNotFound
+        | Error::ChannelNotFound
+        | Error::SessionNotFound
+        | Error::UserNotFound => StatusCode::NOT_FOUND,
         Error::Full | Error::NotStored | Error::NoRandom | Error::NoAnswer | Error::Stopped => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -81,5 +96,11 @@ impl IntoResponse for Error {
 
 /// `{"error":"text"}`.
 fn refusal(status: StatusCode, text: &str) -> Response {
-    (status, Json(serde_json::json!({ "error": text }))).into_response()
+    let error = text.to_owned();
+    (status, Json(Refusal { error })).into_response()
+}
+
+/// 302 without a body.
+fn found(location: String) -> Response {
+    (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }

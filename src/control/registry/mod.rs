@@ -36,8 +36,11 @@ use super::observe::{Overview, VhostOverview};
 use super::store::{Record, Snapshot, StoredToken};
 use crate::hub::envelope::{Change, Delivery};
 use crate::hub::home_of_channel;
+use crate::hub::question::Question;
 use crate::limits::VHOSTS_MAX;
-use crate::model::{ChannelName, Quotas, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId};
+use crate::model::{
+    ChannelId, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId,
+};
 
 /// Fills a buffer with random bytes; the system's in production, seeded in tests.
 pub(super) type Random = Box<dyn FnMut(&mut [u8]) -> Result<(), getrandom::Error> + Send>;
@@ -64,6 +67,23 @@ pub(super) struct Registry {
     /// [`VHOSTS_MAX`] outside of tests.
     vhosts_max: usize,
     pub(super) quotas: Arc<Quotas>,
+}
+
+/// A channel as shards know it.
+#[derive(Debug)]
+pub(super) struct Homed {
+    pub(super) name: ChannelName,
+    pub(super) id: ChannelId,
+    pub(super) home: ShardId,
+}
+
+/// What control itself counts of a vhost.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) vhost: VhostId,
+    pub(super) channels: usize,
+    pub(super) workers: usize,
+    pub(super) tokens: usize,
 }
 
 impl Registry {
@@ -254,21 +274,62 @@ impl Registry {
         self.pipeline.outboxes()
     }
 
-    /// Asks the channel's home shard how many subscribers it has.
-    pub(super) fn count_subscribers(
+    /// Asks a shard.
+    pub(super) fn query(
         &mut self,
-        path: &VhostPath,
-        name: &ChannelName,
+        shard: ShardId,
         query: u64,
+        question: Box<Question>,
     ) -> Result<(), Error> {
+        let asked = self.pipeline.try_query(shard, query, question);
+        asked.then_some(()).ok_or(Error::NoAnswer)
+    }
+
+    /// The vhost as shards know it.
+    pub(super) fn vhost_id(&self, path: &VhostPath) -> Result<VhostId, Error> {
+        self.at(path)
+    }
+
+    /// The paths of these vhosts; none for one that is gone.
+    pub(super) fn paths_of(&self, vhosts: &[VhostId]) -> Vec<Option<VhostPath>> {
+        let path = |&vhost| Some(self.live(vhost)?.path.clone());
+        vhosts.iter().map(path).collect()
+    }
+
+    /// The channel as shards know it.
+    pub(super) fn home(&self, path: &VhostPath, name: &ChannelName) -> Result<Homed, Error> {
         let vhost = self.at(path)?;
-        let channel = self
-            .channel_of(vhost, name)
-            .ok_or(Error::ChannelNotFound)?
-            .id;
-        let home = home_of_channel(vhost, name.as_str(), self.shards);
-        self.pipeline.count_subscribers(home, query, channel);
-        Ok(())
+        let channel = self.channel_of(vhost, name).ok_or(Error::ChannelNotFound)?;
+        Ok(self.homed(vhost, name, channel.id))
+    }
+
+    /// All channels of a vhost as shards know them, by name.
+    pub(super) fn homes(&self, path: &VhostPath) -> Result<Vec<Homed>, Error> {
+        let vhost = self.at(path)?;
+        let known = self.live(vhost).ok_or(Error::VhostNotFound)?;
+        let channels = known.channels.iter();
+        let homed = |(name, channel): (&ChannelName, &Channel)| self.homed(vhost, name, channel.id);
+        Ok(channels.map(homed).collect())
+    }
+
+    fn homed(&self, vhost: VhostId, name: &ChannelName, id: ChannelId) -> Homed {
+        Homed {
+            name: name.clone(),
+            id,
+            home: home_of_channel(vhost, name.as_str(), self.shards),
+        }
+    }
+
+    /// What is known here of the vhost's numbers.
+    pub(super) fn numbers(&self, path: &VhostPath) -> Result<Numbers, Error> {
+        let vhost = self.at(path)?;
+        let known = self.live(vhost).ok_or(Error::VhostNotFound)?;
+        Ok(Numbers {
+            vhost,
+            channels: known.channels.len(),
+            workers: known.workers.by_id.len(),
+            tokens: self.tokens.count(vhost),
+        })
     }
 
     /// Asks a shard whether it makes progress.

@@ -6,8 +6,11 @@ use tokio::sync::oneshot;
 use crate::control::Error;
 use crate::control::store::Record;
 use crate::hub::envelope::{Change, Delivery, Outcome};
-use crate::limits::{CHANGES_IN_FLIGHT_MAX, CHANGES_PER_COMMIT_MAX, CHANGES_WAITING_MAX};
-use crate::model::{AccessToken, ChannelId, Peer, ShardId, SingleAccessToken, Status, VhostId};
+use crate::hub::question::Question;
+use crate::limits::{
+    CHANGES_IN_FLIGHT_MAX, CHANGES_PER_COMMIT_MAX, CHANGES_WAITING_MAX, QUESTION_BACKLOG_MAX,
+};
+use crate::model::{AccessToken, Peer, ShardId, SingleAccessToken, Status, VhostId};
 
 /// Where an admin request waits for its answer.
 pub(in crate::control) type Reply = oneshot::Sender<Result<(), Error>>;
@@ -350,8 +353,19 @@ impl Pipeline {
         );
     }
 
-    pub(super) fn count_subscribers(&mut self, home: ShardId, query: u64, channel: ChannelId) {
-        self.deliver(home, Delivery::CountSubscribers { query, channel });
+    /// Puts a question into the shard's outbox; false where too much waits there.
+    pub(super) fn try_query(
+        &mut self,
+        shard: ShardId,
+        query: u64,
+        question: Box<Question>,
+    ) -> bool {
+        let outbox = self.outboxes.get_mut(usize::from(shard));
+        let Some(outbox) = outbox.filter(|outbox| outbox.len() < QUESTION_BACKLOG_MAX) else {
+            return false;
+        };
+        outbox.push_back(Delivery::Query { query, question });
+        true
     }
 
     pub(super) fn probe(&mut self, shard: ShardId) {

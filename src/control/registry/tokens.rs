@@ -43,6 +43,11 @@ impl Tokens {
         self.held[usize::from(self.home(token))] < self.held_max
     }
 
+    /// The vhost's unused tokens.
+    pub(super) fn count(&self, vhost: VhostId) -> usize {
+        self.expiries.get(&vhost).map_or(0, BTreeSet::len)
+    }
+
     pub(super) fn home(&self, token: &SingleAccessToken) -> ShardId {
         home_of_token(token, self.held.len() as u16)
     }

@@ -127,6 +127,12 @@ pub fn custom(
     );
 }
 
+/// `{EVENT:{data}}`, of no channel: what the operator says to one session.
+pub fn direct(out: &mut impl BufMut, event: &str, data: Members<'_>) {
+    let data = data.as_str().as_bytes();
+    write_text(out, &[b"{", event.as_bytes(), b":{", data, b"}}"]);
+}
+
 /// A presence member's record: the data with `uid` and `channel` set last, so
 /// that nobody can forge them ([PR-03]). The members of an object, unbraced.
 pub fn presence_record(data: Members<'_>, uid: &str, channel: &str) -> String {

@@ -5,7 +5,7 @@ use crate::control::tests::{name, path};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 
 /// Every route with a method that changes something.
-const CHANGES: [(&str, &str); 8] = [
+const CHANGES: [(&str, &str); 12] = [
     ("DELETE", "/"),
     ("POST", "/new"),
     ("DELETE", "/v"),
@@ -13,6 +13,13 @@ const CHANGES: [(&str, &str); 8] = [
     ("DELETE", "/v/channels"),
     ("POST", "/v/channels/new"),
     ("DELETE", "/v/channels/a"),
+    ("POST", "/v/channels/a/events"),
+    ("DELETE", "/v/sessions/6f0b2c1e-3c8a-4d0f-9f5e-0a1b2c3d4e5f"),
+    (
+        "POST",
+        "/v/sessions/6f0b2c1e-3c8a-4d0f-9f5e-0a1b2c3d4e5f/events",
+    ),
+    ("DELETE", "/v/users/joe"),
     ("PATCH", "/v/nowhere/at/all"),
 ];
 
@@ -114,7 +121,9 @@ async fn unknown_routes_are_404_and_delete_nothing_ad_27() {
         "/v/channels/",
         "/v/channels/a/",
         "/v/channels/a/b",
-        "/v/channels/a/subscribers",
+        "/v/channels/a/subscribers/x",
+        "/v/sessions/0/events/x",
+        "/v/users",
         "/v/workers/0",
         "/v/token/x",
         "//",
@@ -143,6 +152,14 @@ async fn wrong_methods_are_405_ad_28_ad_29() {
         ("POST", "/v/channels", "GET,HEAD,DELETE"),
         ("PUT", "/v/channels/a", "POST,GET,HEAD,DELETE"),
         ("DELETE", "/v/workers", "GET,HEAD"),
+        ("POST", "/v/stats", "GET,HEAD"),
+        ("DELETE", "/v/channels/a/subscribers", "GET,HEAD"),
+        ("GET", "/v/channels/a/events", "POST"),
+        ("DELETE", "/v/sessions", "GET,HEAD"),
+        ("POST", "/v/sessions/0", "GET,HEAD,DELETE"),
+        ("GET", "/v/sessions/0/events", "POST"),
+        ("GET", "/v/users/joe", "DELETE"),
+        ("POST", "/openapi.json", "GET,HEAD"),
         ("BREW", "/v", "POST,GET,HEAD,DELETE"),
     ];
     for (method, target, allowed) in wrong {

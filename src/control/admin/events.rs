@@ -1,0 +1,100 @@
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::answers::{Everywhere, Refusal};
+use super::channels::open;
+use super::names::{Names, OfChannel, OfSession, OfVhost};
+use super::refusal;
+use super::sessions::live;
+use crate::control::{Error, Handle};
+use crate::hub::question::OperatorEvent;
+
+/// An event for browsers.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(title = "Event")]
+pub(super) struct Event {
+    /// Its name; none that begins with a colon, for those are the broker's own.
+    #[schema(min_length = 1, pattern = "^[^:]", example = "notice")]
+    event: String,
+    /// What it carries; `{}` where it is absent. Passed on as it is written.
+    #[schema(value_type = Object, required = false)]
+    data: Option<Box<RawValue>>,
+}
+
+/// Sends an event to all subscribers of a channel
+///
+/// As a broadcast of a backend: all get it that are not hidden, with `channel`
+/// set to the channel's name.
+#[utoipa::path(
+    post, path = "/{vhost}/channels/{channel}/events", tag = "channels",
+    params(OfVhost, OfChannel), request_body = Event,
+    responses(
+        (status = 202, description = "It has its place in the channel's order"),
+        (status = 400, description = "The body is no such event", body = Refusal),
+        (status = 404, description = "No such vhost or channel", body = Refusal),
+        Everywhere
+    )
+)]
+pub(super) async fn send_channel_event(
+    State(handle): State<Handle>,
+    names: Names,
+    event: Event,
+) -> Result<StatusCode, Error> {
+    let (vhost, channel) = open(&handle, &names).await?;
+    handle.publish(vhost, channel, event.into()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Sends an event to one session
+///
+/// It comes as any other event does, without a `channel` unless the data names one.
+#[utoipa::path(
+    post, path = "/{vhost}/sessions/{sid}/events", tag = "sessions",
+    params(OfVhost, OfSession), request_body = Event,
+    responses(
+        (status = 202, description = "It stands in the session's queue"),
+        (status = 400, description = "The body is no such event", body = Refusal),
+        (status = 404, description = "No such vhost or session", body = Refusal),
+        Everywhere
+    )
+)]
+pub(super) async fn send_session_event(
+    State(handle): State<Handle>,
+    names: Names,
+    event: Event,
+) -> Result<StatusCode, Error> {
+    let (vhost, sid) = live(&handle, &names).await?;
+    handle.tell(vhost, sid, event.into()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+impl<S: Send + Sync> FromRequest<S> for Event {
+    type Rejection = Response;
+
+    /// Whatever the `Content-Type` says: nothing but JSON can be meant.
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let text = format!("body is no event: {error}");
+            refusal(StatusCode::BAD_REQUEST, &text)
+        })
+    }
+}
+
+impl From<Event> for OperatorEvent {
+    fn from(event: Event) -> Self {
+        let data = event.data.as_deref().map_or("{}", RawValue::get);
+        Self {
+            name: event.event.into(),
+            data: data.into(),
+        }
+    }
+}
