@@ -251,6 +251,39 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// change that was decided still happens.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time that a stopping node gives its connections by default: they linger for
+/// three seconds at most, and are told over a window before. Past it they are cut.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time that the configuration may give a drain: an hour lets the
+/// slowest roll-out move on by itself. Past it: refused at start.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Time over which a draining node closes its frontends by default, so that
+/// they do not all come back to the next node at once.
+pub const DRAIN_WINDOW: Duration = Duration::from_secs(3);
+
+/// Bytes of a configuration file; ten thousand vhosts of their own quota fit.
+/// Past it: refused at start.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Least bytes of a message that the configuration may allow: below it not
+/// every subscription with its data fits. Less: refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MIN: usize = 1024;
+
+/// Most bytes of a message that the configuration may allow; a connection may
+/// hold one unfinished message and its outbox more than two of them. Past it:
+/// refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most bytes of an outbox that the configuration may allow: what one consumer
+/// that stands still may cost. Past it: refused at start.
+pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most subscriptions of one session that the configuration may allow. At some
+/// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
+pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -270,3 +303,10 @@ const _: () = assert!(
     PACKET_TIMEOUT.as_secs() >= 5 && PACKET_TIMEOUT.as_secs() <= 15,
     "[BE-22]"
 );
+const _: () = assert!(
+    2 * (BATCH_BYTES_MAX + CONFIGURED_MESSAGE_BYTES_MAX) <= CONFIGURED_OUTBOX_BYTES_MAX,
+    "the largest message can be configured"
+);
+const _: () = assert!(CONFIGURED_MESSAGE_BYTES_MIN < MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(DRAIN_WINDOW.as_millis() + LINGER_TIMEOUT.as_millis() < DRAIN_TIMEOUT.as_millis());

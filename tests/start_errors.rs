@@ -7,9 +7,11 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use support::Broker;
 use webrocket::limits::SHARDS_MAX;
+use webrocket::model::Quotas;
 use webrocket::server::{Config, Node};
 
 fn config(storage_dir: &Path) -> Config {
@@ -21,6 +23,8 @@ fn config(storage_dir: &Path) -> Config {
         storage_dir: storage_dir.into(),
         node_name: "test-node".into(),
         shards: 2,
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use tokio::runtime::Builder;
-use webrocket::model::{ChannelName, VhostPath};
+use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 use webrocket::wire::frame::{Opcode, write_client_frame};
 
@@ -35,6 +36,8 @@ pub(crate) fn serve(channels: usize) -> io::Result<()> {
         storage_dir: storage.path().into(),
         node_name: "bench".into(),
         shards: 1,
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     })
     .map_err(io::Error::other)?;
     let path = VhostPath::parse(VHOST).ok_or(io::ErrorKind::InvalidInput)?;

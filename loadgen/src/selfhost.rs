@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::runtime::Builder;
 use webrocket::control;
-use webrocket::model::{ChannelName, VhostPath};
+use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node, StartError};
 
 use crate::host::{HostError, raise_descriptor_limit};
@@ -160,6 +160,8 @@ pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
         storage_dir: storage.path().into(),
         node_name: "self-hosted".into(),
         shards,
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     })?;
     let runtime = Builder::new_current_thread().build()?;
     let ready = runtime.block_on(open(&node, channels))?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use fake::{FAITHFUL, serve};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use webrocket::model::VhostPath;
+use webrocket::model::{Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 
 const LOAD: &str = "--rate 200 --warmup 100ms --duration 500ms --drain 2s";
@@ -78,6 +78,8 @@ fn channels_are_opened_through_the_backend() {
         storage_dir: storage.path().into(),
         node_name: "test-node".into(),
         shards: 1,
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     })
     .expect("a node");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -3,15 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod demo;
+mod log;
 mod serve;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 /// A WebSocket broker between browsers and backend applications.
 #[derive(Parser)]
@@ -19,62 +18,52 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log to stderr, as "info" or "webrocket::control=debug"
-    #[arg(
-        long,
-        global = true,
-        env = "RUST_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    log: String,
+    #[command(flatten)]
+    log: log::Flags,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs a node until SIGINT or SIGTERM
-    Serve(serve::Arguments),
+    Serve(config::Flags),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
-close every connection in time; 2 the command line is wrong.";
-
-/// Time that a stopping node gives its connections.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+close every connection in time; 2 the command line or the configuration is wrong.";
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = match EnvFilter::try_new(&arguments.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("webrocket: --log {:?}: {error}", arguments.log);
-            return ExitCode::from(2);
-        }
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let outcome = match arguments.command {
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
+    let Arguments { command, log } = arguments;
+    let outcome = match command {
+        // Its configuration has a say in what is logged.
+        Command::Serve(flags) => serve::run(flags, &log),
+        command => log
+            .start()
+            .map_err(Failure::from)
+            .and_then(|()| match command {
+                Command::Serve(_) => Ok(()),
+                Command::Demo(arguments) => demo::run(&arguments),
+            }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("webrocket: {error}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
         }
     }
 }
 
-/// Why the program ends with 1.
+/// Why the program ends with another code than 0.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("{} problems with the settings", .0.len())]
+    Invalid(Vec<config::Problem>),
+    #[error(transparent)]
+    Log(#[from] log::Invalid),
     #[error(transparent)]
     Start(#[from] crate::server::StartError),
     #[error(transparent)]
@@ -88,9 +77,28 @@ enum Failure {
     },
     #[error("some connections were not closed in time")]
     NotDrained,
+    #[error("stopped at once by a second signal: connections were cut")]
+    StoppedTwice,
 }
 
 impl Failure {
+    /// One line to stderr, for settings one for each problem.
+    fn print(&self) {
+        match self {
+            Self::Invalid(problems) => problems
+                .iter()
+                .for_each(|problem| eprintln!("webrocket: {problem}")),
+            failure => eprintln!("webrocket: {failure}"),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Invalid(_) | Self::Log(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }
     }

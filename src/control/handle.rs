@@ -34,6 +34,7 @@ pub(super) enum Command {
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
     Subscribers(VhostPath, ChannelName, Answer<u32>),
+    Probe(Reply),
     Drain(Reply),
 }
 
@@ -149,6 +150,15 @@ impl Handle {
     pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
         self.ask(|answer| Command::Subscribers(path, name, answer))
             .await
+    }
+
+    /// Asks every shard whether it still takes in what it is sent, and waits
+    /// until all have answered, whatever the store does. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.ask(Command::Probe).await
     }
 
     /// Tells every shard to close its connections in order, and waits until all

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
@@ -29,6 +30,8 @@ struct Desk {
     commands: mpsc::Receiver<Command>,
     /// Questions to home shards, by number.
     counts: FxHashMap<u64, Answer<u32>>,
+    /// Questions to all shards, by number, with the answers still awaited.
+    probes: FxHashMap<u64, (u16, Reply)>,
     next_query: u64,
     /// Who waits for the drain; the shards that have no connection left.
     draining: Vec<Reply>,
@@ -50,6 +53,7 @@ impl<S: Store> Control<S> {
             registry,
             commands,
             counts: FxHashMap::default(),
+            probes: FxHashMap::default(),
             next_query: 0,
             draining: Vec::new(),
             drained: HashSet::new(),
@@ -160,6 +164,14 @@ impl Desk {
                     drop(answer.send(Ok(count)));
                 }
             }
+            ToControl::Alive { query } => {
+                if let Entry::Occupied(mut probe) = self.probes.entry(query) {
+                    probe.get_mut().0 -= 1;
+                    if probe.get().0 == 0 {
+                        drop(probe.remove().1.send(Ok(())));
+                    }
+                }
+            }
             ToControl::Drained { shard } => {
                 self.drained.insert(shard);
                 if self.drained.len() == usize::from(self.port.shards()) {
@@ -191,6 +203,14 @@ impl Desk {
                     }
                     Err(error) => drop(answer.send(Err(error))),
                 }
+            }
+            Command::Probe(reply) => {
+                self.next_query += 1;
+                // A stuck shard must not make the table grow.
+                self.probes.retain(|_, (_, reply)| !reply.is_closed());
+                let awaited = self.port.shards();
+                self.probes.insert(self.next_query, (awaited, reply));
+                self.registry.probe(self.next_query);
             }
             Command::Drain(reply) => {
                 if self.draining.is_empty() && self.drained.is_empty() {

@@ -74,6 +74,7 @@ impl Hub {
                 let count = self.home_count(channel);
                 fx.control(ToControl::Subscribers { query, count });
             }
+            Delivery::Probe { query } => fx.control(ToControl::Alive { query }),
             Delivery::Drain => fx.drain(),
             Delivery::Stop => fx.stop(),
         }

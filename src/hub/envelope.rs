@@ -178,6 +178,12 @@ pub enum Delivery {
         /// The channel.
         channel: ChannelId,
     },
+    /// Control asks whether the shard still takes in what it is sent; answered
+    /// with [`ToControl::Alive`].
+    Probe {
+        /// Control's number for the question.
+        query: u64,
+    },
     /// Stop accepting and close every connection in order.
     Drain,
     /// Every shard has drained: nobody is owed anything more.
@@ -252,6 +258,11 @@ pub enum ToControl {
         query: u64,
         /// How many, hidden ones included ([AD-20]).
         count: u32,
+    },
+    /// The answer to [`Delivery::Probe`].
+    Alive {
+        /// Control's number for the question.
+        query: u64,
     },
     /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
     /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].

@@ -12,12 +12,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::control::{self, Cookie, Handle, NodeLock};
 use crate::limits::SHARDS_MAX;
+use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
 use crate::{mesh, net, sys};
 use control_thread::ControlThread;
@@ -37,6 +38,10 @@ pub struct Config {
     pub node_name: String,
     /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
     pub shards: u16,
+    /// What the node and its vhosts grant.
+    pub quotas: Quotas,
+    /// Time over which a drain closes the frontends.
+    pub drain_window: Duration,
 }
 
 /// A running node.
@@ -47,6 +52,8 @@ pub struct Node {
     backend_addr: SocketAddr,
     admin_addr: SocketAddr,
     cookie: Cookie,
+    /// Those that hold.
+    quotas: Mutex<Quotas>,
     /// Held as long as the node runs.
     _lock: NodeLock,
 }
@@ -64,6 +71,8 @@ impl Node {
             storage_dir,
             node_name,
             shards,
+            quotas,
+            drain_window: _,
         } = config;
         if shards == 0 || usize::from(shards) > SHARDS_MAX {
             return Err(StartError::Shards(shards));
@@ -123,6 +132,7 @@ impl Node {
             backend_addr,
             admin_addr,
             cookie,
+            quotas: Mutex::new(quotas),
             _lock: lock,
         })
     }
@@ -150,6 +160,16 @@ impl Node {
     /// Vhosts and channels, for whoever runs in the same process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
+    }
+
+    /// Replaces what the node and its vhosts grant. Who has more already keeps it.
+    ///
+    /// # Errors
+    /// [`control::Error::Stopped`].
+    pub async fn reload(&self, quotas: Quotas) -> Result<(), control::Error> {
+        self.handle().probe().await?;
+        *self.quotas.lock().unwrap_or_else(PoisonError::into_inner) = quotas;
+        Ok(())
     }
 
     /// Closes every connection in order and stops; tells whether all were

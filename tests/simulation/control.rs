@@ -140,7 +140,8 @@ impl Control {
                 );
             }
             ToControl::WorkerGone { vhost, from } => self.worker_gone(vhost, from),
-            ToControl::Subscribers { .. } | ToControl::Drained { .. } => {}
+            ToControl::Subscribers { .. } | ToControl::Alive { .. } | ToControl::Drained { .. } => {
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use webrocket::model::{ChannelName, VhostPath};
+use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 
 /// Long enough for the slowest machine; only a failing test ever waits for it.
@@ -39,6 +39,8 @@ impl Broker {
             storage_dir: storage.path().into(),
             node_name: "test-node".into(),
             shards,
+            quotas: Quotas::default(),
+            drain_window: Duration::ZERO,
         })
         .expect("the node starts");
         let runtime = Builder::new_current_thread()

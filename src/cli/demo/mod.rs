@@ -5,13 +5,15 @@ mod commands;
 mod page;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use kosmonaut::{Client, Event, Url, Worker};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Failure, STOP_TIMEOUT, default_shards, runtime, stop_signal};
-use crate::model::{ChannelName, VhostPath};
+use super::{Failure, default_shards, runtime, stop_signal};
+use crate::limits::DRAIN_TIMEOUT;
+use crate::model::{ChannelName, Quotas, VhostPath};
 use crate::server::{Config, Node};
 
 #[derive(clap::Args)]
@@ -51,6 +53,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         storage_dir: storage.0.clone(),
         node_name: "demo".into(),
         shards: arguments.shards.unwrap_or_else(default_shards),
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     };
     let page_addr = address("page", arguments.page_addr, 8083);
     let runtime = runtime()?;
@@ -59,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(Failure::system("page address"))?;
     let node = Node::start(config)?;
     let outcome = runtime.block_on(beside(&node, page));
-    let drained = node.stop(STOP_TIMEOUT);
+    let drained = node.stop(DRAIN_TIMEOUT);
     outcome?;
     if drained {
         Ok(())

@@ -251,6 +251,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Asks every shard for a sign of life.
+    pub(super) fn probe(&mut self, query: u64) {
+        self.pipeline.probe(query);
+    }
+
     /// Tells every shard to drain.
     pub(super) fn drain(&mut self) {
         self.pipeline.drain();

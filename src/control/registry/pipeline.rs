@@ -341,6 +341,12 @@ impl Pipeline {
         self.deliver(home, Delivery::CountSubscribers { query, channel });
     }
 
+    pub(super) fn probe(&mut self, query: u64) {
+        for outbox in &mut self.outboxes {
+            outbox.push_back(Delivery::Probe { query });
+        }
+    }
+
     pub(super) fn drain(&mut self) {
         for outbox in &mut self.outboxes {
             outbox.push_back(Delivery::Drain);
