@@ -14,12 +14,31 @@ pub(super) const DEFAULT_FILTER: &str = "info";
 /// The flags that every command has.
 #[derive(clap::Args)]
 pub(super) struct Flags {
-    /// What to log to stderr, as "info" or "webrocket::control=debug" [default:
-    /// info] [env: RUST_LOG]
-    #[arg(long = FILTER_FLAG, global = true, value_name = "FILTER", help_heading = "Log")]
+    /// What to log to stderr, as "info" or "webrocket::control=debug"
+    ///
+    /// [default: info]
+    /// [env: RUST_LOG; for serve WEBROCKET_LOG_FILTER before it]
+    /// [file: log.filter]
+    #[arg(
+        long = FILTER_FLAG,
+        global = true,
+        value_name = "FILTER",
+        help_heading = "Log",
+        verbatim_doc_comment
+    )]
     filter: Option<String>,
-    /// How to log: text or json [default: text]
-    #[arg(long = FORMAT_FLAG, global = true, value_name = "FORMAT", help_heading = "Log")]
+    /// How to log: text or json
+    ///
+    /// [default: text]
+    /// [env: for serve WEBROCKET_LOG_FORMAT]
+    /// [file: log.format]
+    #[arg(
+        long = FORMAT_FLAG,
+        global = true,
+        value_name = "FORMAT",
+        help_heading = "Log",
+        verbatim_doc_comment
+    )]
     format: Option<String>,
 }
 

@@ -25,6 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs a node until SIGINT or SIGTERM
+    #[command(after_help = EXIT_CODES, after_long_help = SERVE_HELP)]
     Serve(config::Flags),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
@@ -32,6 +33,21 @@ enum Command {
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
 close every connection in time; 2 the command line or the configuration is wrong.";
+
+const SERVE_HELP: &str = "\
+Settings come from the file, then from variables, then from flags; the later is
+the stronger. webrocket.example.toml lists them all. Times and sizes have units,
+as 10s, 500ms, 64KiB or 3MiB; a size without one is in bytes.
+
+Signals:
+  SIGTERM, SIGINT  drain: every connection is told and closed; a second one ends at once
+  SIGHUP           reads the file anew: limits, log filter and drain timeout change at
+                   once, the log names what else changed and needs a restart
+
+Exit codes:
+  0  all went in order
+  1  the node could not start, or not close every connection in time
+  2  the command line or the configuration is wrong";
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod serve;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

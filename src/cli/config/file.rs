@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Reason, Source};
 use super::table::{Place, SETTINGS, Setting};
 use super::value::Value;
-use super::{Given, Target, nearest};
+use super::{Given, Target, nearest, nearest_setting};
 use crate::limits::{CONFIG_BYTES_MAX, VHOSTS_MAX};
 use crate::model::VhostPath;
 
@@ -102,8 +102,8 @@ impl Reader<'_> {
             match SETTINGS.iter().find(|setting| setting.key == key) {
                 Some(setting) => self.give(name, Target::Node(setting), value),
                 None => {
-                    let found = nearest(&key, SETTINGS.iter().map(|setting| setting.key));
-                    let reason = Reason::Unknown(found.map(str::to_owned));
+                    let found = nearest_setting(name.get_ref());
+                    let reason = Reason::Unknown(found.map(|setting| setting.key.into()));
                     self.refuse(name.span().start, key, reason);
                 }
             }

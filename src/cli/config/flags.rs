@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::problem::Source;
 use super::table::{SETTINGS, Setting};
 use super::value::Value;
-use super::{Given, Settings, Target};
+use super::{DEFAULT_FILE, FILE_VARIABLE, Given, Settings, Target};
 use crate::cli::log;
 
 /// The flags of `serve`: one for each setting. A value is looked at when all
@@ -23,22 +23,36 @@ impl Args for Flags {
             .long("config")
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help("Reads settings from this file, weaker than variables and flags [default: /etc/webrocket/webrocket.toml where there is one]");
+            .help("Reads settings from this file")
+            .long_help(format!(
+                "Reads settings from this file\n\n\
+                 [default: {DEFAULT_FILE} where there is one]\n[env: {FILE_VARIABLE}]"
+            ));
         let check = Arg::new("check")
             .long("check")
             .action(ArgAction::SetTrue)
-            .help("Validates the settings, and whether storage directory and addresses can be used, without starting anything");
+            .help("Says whether a node could start with these settings, and starts none")
+            .long_help(
+                "Says whether a node could start with these settings, and starts none: \
+                 that all\nare valid, the storage directory can be written, and the \
+                 addresses are of this host.\nA port in use is none of it, for it may be \
+                 the running node's.",
+            );
         let defaults = Settings::default();
         own().fold(command.arg(config).arg(check), |command, setting| {
             let default = setting.show(&defaults);
             let variable = setting.variable();
-            let help = format!("{} [default: {default}] [env: {variable}]", setting.help);
+            let (key, about) = (setting.key, setting.help);
+            let help = format!("{about} [default: {default}]");
+            let long_help =
+                format!("{about}\n\n[default: {default}]\n[env: {variable}]\n[file: {key}]");
             command.arg(
                 Arg::new(setting.key)
                     .long(setting.flag)
                     .value_name(setting.value)
                     .help_heading(heading(setting))
-                    .help(help),
+                    .help(help)
+                    .long_help(long_help),
             )
         })
     }

@@ -187,11 +187,16 @@ impl Layers {
         };
         loader.apply(&given);
         loader.check_relations();
-        if loader.problems.is_empty() {
-            Ok(loader.settings)
-        } else {
-            Err(loader.problems)
+        let Loader {
+            settings,
+            mut problems,
+            ..
+        } = loader;
+        if problems.is_empty() {
+            return Ok(settings);
         }
+        problems.sort_by_key(|problem| problem.source.rank());
+        Err(problems)
     }
 }
 
@@ -226,9 +231,10 @@ fn variables(
             }),
             (Some(_), None) => problems.push(refused(Reason::NoText)),
             (None, _) if is_of_our_sections(name) => {
-                let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-                let found = nearest(name, known.iter().map(String::as_str));
-                problems.push(refused(Reason::Unknown(found.map(str::to_owned))));
+                let name = name.strip_prefix(VARIABLES).unwrap_or_default();
+                let name = name.split_once('_').map_or(name, |(_, name)| name);
+                let found = nearest_setting(&name.to_ascii_lowercase());
+                problems.push(refused(Reason::Unknown(found.map(Setting::variable))));
             }
             (None, _) => {}
         }
@@ -241,6 +247,12 @@ fn is_of_our_sections(variable: &str) -> bool {
         let section = setting.key.split('.').next().unwrap_or_default();
         rest.split('_').next() == Some(section.to_ascii_uppercase().as_str())
     })
+}
+
+/// The setting whose name below its section was probably meant.
+fn nearest_setting(name: &str) -> Option<&'static Setting> {
+    let found = nearest(name, SETTINGS.iter().map(Setting::name))?;
+    SETTINGS.iter().find(|setting| setting.name() == found)
 }
 
 /// The known name that was probably meant.
@@ -320,9 +332,8 @@ impl Loader {
 
     /// A receiver that keeps up is never over its bound: two of the largest turns fit.
     fn check_outbox(&mut self, quota: &VhostQuota, key: impl Fn(&str) -> String) {
-        let message = u64::from(quota.message_bytes_max);
-        let needed = 2 * (BATCH_BYTES_MAX as u64 + message);
-        if u64::from(quota.outbox_bytes_max) >= needed {
+        let needed = 2 * (BATCH_BYTES_MAX as u32 + quota.message_bytes_max);
+        if quota.outbox_bytes_max >= needed {
             return;
         }
         let (outbox, message) = (key("outbox_bytes"), key("message_bytes"));

@@ -45,6 +45,18 @@ pub(super) enum Source {
     Host,
 }
 
+impl Source {
+    /// Problems are told in this order: layer by layer, the file from its top.
+    pub(super) fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Default | Self::Host => (0, 0),
+            Self::File(_, line) => (1, *line),
+            Self::Variable(_) => (2, 0),
+            Self::Flag(_) => (3, 0),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,12 +109,12 @@ pub(super) enum Reason {
     },
     /// In bytes.
     #[error(
-        "{} is below {needed}, twice a message of {} and a batch of {}",
-        show_bytes(*.outbox), show_bytes(*.message), show_bytes(BATCH_BYTES_MAX as u32)
+        "{} is below {}, twice a message of {} and a batch of {}",
+        show_bytes(*.outbox), show_bytes(*.needed), show_bytes(*.message), show_bytes(BATCH_BYTES_MAX as u32)
     )]
     Outbox {
         outbox: u32,
-        needed: u64,
+        needed: u32,
         message: u32,
     },
     #[error("{window} is no shorter than the drain timeout of {timeout}")]

@@ -53,17 +53,14 @@ impl Reloader {
                 tracing::warn!(%key, %old, %new, "setting needs a restart");
             }
         }
-        let file = self.layers.file().map(|path| path.display());
-        tracing::info!(
-            file = file.map(tracing::field::display),
-            changes = changes.len(),
-            "settings reloaded"
-        );
         if new.log_filter != self.settings.log_filter
             && let Err(error) = log::replace(&self.filter, &new.log_filter)
         {
             tracing::error!(%error, "log filter not replaced");
         }
+        let file = self.layers.file().map(|path| path.display());
+        let file = file.map(tracing::field::display);
+        tracing::info!(file, changes = changes.len(), "settings reloaded");
         self.settings.quotas = new.quotas;
         self.settings.log_filter = new.log_filter;
         self.settings.drain_timeout = new.drain_timeout;
