@@ -17,7 +17,7 @@ const FAILED: i32 = 1;
 const INVALID: i32 = 2;
 
 /// The only line of a refusal.
-fn line(refusal: (i32, Vec<String>), code: i32) -> String {
+fn line(refusal: &(i32, Vec<String>), code: i32) -> String {
     assert_eq!(refusal.0, code, "{refusal:?}");
     let [line] = &refusal.1[..] else {
         panic!("more than one line: {refusal:?}");
@@ -53,12 +53,12 @@ fn a_file_that_cannot_be_used() {
             ),
         ] {
             host.configure(text);
-            let line = line(host.refusal(check), INVALID);
+            let line = line(&host.refusal(check), INVALID);
             let begin = format!("webrocket: {path}{told}");
             assert!(line.starts_with(&begin), "{line}");
         }
         fs::remove_file(host.file()).expect("removed");
-        let line = line(host.refusal(check), INVALID);
+        let line = line(&host.refusal(check), INVALID);
         assert!(
             line.starts_with(&format!("webrocket: {path}: No such file")),
             "{line}"
@@ -68,7 +68,7 @@ fn a_file_that_cannot_be_used() {
     fs::set_permissions(host.file(), fs::Permissions::from_mode(0o000)).expect("set");
     // Who may read everything anyway can't be refused.
     if fs::read(host.file()).is_err() {
-        let line = line(host.refusal(&[]), INVALID);
+        let line = line(&host.refusal(&[]), INVALID);
         assert!(line.contains("denied") && line.contains(&path), "{line}");
     }
     assert!(!host.dir().join("storage").exists());
@@ -77,18 +77,18 @@ fn a_file_that_cannot_be_used() {
 #[test]
 fn variables_and_flags_are_named() {
     let mut host = Host::new();
-    let flag = line(host.refusal(&["--outbox-bytes", "1KiB"]), INVALID);
+    let flag = line(&host.refusal(&["--outbox-bytes", "1KiB"]), INVALID);
     assert!(
         flag.starts_with("webrocket: --outbox-bytes: 1KiB is below "),
         "{flag}"
     );
-    let format = line(host.refusal(&["--log-format", "xml"]), INVALID);
+    let format = line(&host.refusal(&["--log-format", "xml"]), INVALID);
     assert_eq!(
         format,
         "webrocket: --log-format: \"xml\" is not \"text\" or \"json\""
     );
     host.set("WEBROCKET_DRAIN_TIMEOUT", "soon");
-    let variable = line(host.refusal(&[]), INVALID);
+    let variable = line(&host.refusal(&[]), INVALID);
     assert!(
         variable.starts_with("webrocket: WEBROCKET_DRAIN_TIMEOUT: "),
         "{variable}"
@@ -159,14 +159,14 @@ fn a_port_in_use_and_a_directory_that_is_none() {
         ("--backend-addr", "backend"),
         ("--admin-addr", "admin"),
     ] {
-        let line = line(host.refusal(&[flag, &addr]), FAILED);
+        let line = line(&host.refusal(&[flag, &addr]), FAILED);
         let begin = format!("webrocket: {what} address {addr}: Address already in use");
         assert!(line.starts_with(&begin), "{line}");
     }
     let file = host.dir().join("file");
     fs::write(&file, "kept").expect("written");
     let path = file.to_str().expect("text");
-    let refused = line(host.refusal(&["--storage-dir", path]), FAILED);
+    let refused = line(&host.refusal(&["--storage-dir", path]), FAILED);
     assert!(
         refused.starts_with(&format!("webrocket: {path}: ")),
         "{refused}"
@@ -174,7 +174,7 @@ fn a_port_in_use_and_a_directory_that_is_none() {
     assert_eq!(fs::read(&file).expect("there"), b"kept");
     // The kernel's own: nobody can make a directory there.
     let refused = line(
-        host.refusal(&["--storage-dir", "/proc/1/webrocket"]),
+        &host.refusal(&["--storage-dir", "/proc/1/webrocket"]),
         FAILED,
     );
     assert!(refused.contains("/proc/1/webrocket"), "{refused}");
@@ -182,7 +182,7 @@ fn a_port_in_use_and_a_directory_that_is_none() {
     drop(taken);
     let node = host.start(&["--websocket-addr", &addr]);
     assert_eq!(node.websocket_addr().to_string(), addr);
-    let line = line(host.refusal(&[]), FAILED);
+    let line = line(&host.refusal(&[]), FAILED);
     assert!(
         line.contains("runs already") && line.contains("test-node.lock"),
         "{line}"

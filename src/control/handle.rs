@@ -2,7 +2,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::registry::{Edit, Reply};
-use crate::model::{AccessToken, ChannelName, VhostPath, WorkerId};
+use crate::model::{AccessToken, ChannelName, ShardId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -34,7 +34,7 @@ pub(super) enum Command {
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
     Subscribers(VhostPath, ChannelName, Answer<u32>),
-    Probe(Reply),
+    Probe(ShardId, Answer<()>),
     Drain(Reply),
 }
 
@@ -152,15 +152,6 @@ impl Handle {
             .await
     }
 
-    /// Asks every shard whether it still takes in what it is sent, and waits
-    /// until all have answered, whatever the store does. The caller sets the deadline.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn probe(&self) -> Result<(), Error> {
-        self.ask(Command::Probe).await
-    }
-
     /// Tells every shard to close its connections in order, and waits until all
     /// have. The caller sets the deadline.
     ///
@@ -168,6 +159,14 @@ impl Handle {
     /// [`Error::Stopped`].
     pub async fn drain(&self) -> Result<(), Error> {
         self.ask(Command::Drain).await
+    }
+
+    /// Waits until the shard answers. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn probe(&self, shard: ShardId) -> Result<(), Error> {
+        self.ask(|answer| Command::Probe(shard, answer)).await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), Error> {

@@ -1,5 +1,4 @@
 use std::collections::HashSet;
-use std::collections::hash_map::Entry;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
@@ -30,12 +29,12 @@ struct Desk {
     commands: mpsc::Receiver<Command>,
     /// Questions to home shards, by number.
     counts: FxHashMap<u64, Answer<u32>>,
-    /// Questions to all shards, by number, with the answers still awaited.
-    probes: FxHashMap<u64, (u16, Reply)>,
     next_query: u64,
     /// Who waits for the drain; the shards that have no connection left.
     draining: Vec<Reply>,
     drained: HashSet<ShardId>,
+    /// By shard: who waits for the answer to the probe that is under way.
+    probes: Vec<Vec<Answer<()>>>,
 }
 
 impl<S: Store> Control<S> {
@@ -48,15 +47,16 @@ impl<S: Store> Control<S> {
         let mut registry = Registry::new(port.shards(), Box::new(getrandom::fill));
         registry.restore(store.load().await?, now_ms());
         let (sender, commands) = mpsc::channel(ADMIN_REQUESTS_WAITING_MAX);
+        let probes = (0..port.shards()).map(|_| Vec::new()).collect();
         let desk = Desk {
             port,
             registry,
             commands,
             counts: FxHashMap::default(),
-            probes: FxHashMap::default(),
             next_query: 0,
             draining: Vec::new(),
             drained: HashSet::new(),
+            probes,
         };
         Ok((Self { store, desk }, Handle::new(sender)))
     }
@@ -164,12 +164,12 @@ impl Desk {
                     drop(answer.send(Ok(count)));
                 }
             }
-            ToControl::Alive { query } => {
-                if let Entry::Occupied(mut probe) = self.probes.entry(query) {
-                    probe.get_mut().0 -= 1;
-                    if probe.get().0 == 0 {
-                        drop(probe.remove().1.send(Ok(())));
-                    }
+            ToControl::Alive { shard } => {
+                if let Some(waiting) = self.probes.get_mut(usize::from(shard)) {
+                    // Whoever asked may have gone.
+                    waiting
+                        .drain(..)
+                        .for_each(|answer| drop(answer.send(Ok(()))));
                 }
             }
             ToControl::Drained { shard } => {
@@ -204,14 +204,7 @@ impl Desk {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Command::Probe(reply) => {
-                self.next_query += 1;
-                // A stuck shard must not make the table grow.
-                self.probes.retain(|_, (_, reply)| !reply.is_closed());
-                let awaited = self.port.shards();
-                self.probes.insert(self.next_query, (awaited, reply));
-                self.registry.probe(self.next_query);
-            }
+            Command::Probe(shard, answer) => self.probe(shard, answer),
             Command::Drain(reply) => {
                 if self.draining.is_empty() && self.drained.is_empty() {
                     self.registry.drain();
@@ -219,6 +212,22 @@ impl Desk {
                 self.draining.push(reply);
                 self.answer_drained();
             }
+        }
+    }
+
+    /// One probe at a time is on its way to a shard, or a stuck one would make
+    /// its queue grow.
+    fn probe(&mut self, shard: ShardId, answer: Answer<()>) {
+        let Some(waiting) = self.probes.get_mut(usize::from(shard)) else {
+            return;
+        };
+        let is_under_way = !waiting.is_empty();
+        // The first stays, though it may have gone: it stands for the probe.
+        let mut first = true;
+        waiting.retain(|answer| std::mem::take(&mut first) || !answer.is_closed());
+        waiting.push(answer);
+        if !is_under_way {
+            self.registry.probe(shard);
         }
     }
 

@@ -63,6 +63,7 @@ impl Hub {
                 outcome,
             } => fx.answer(conn, request, outcome),
             Delivery::WorkerReady { conn } => fx.worker_ready(conn),
+            Delivery::Probe => fx.control(ToControl::Alive { shard: self.id }),
             Delivery::Change { version, change } => {
                 self.apply(*change, fx);
                 fx.control(ToControl::Applied {
@@ -74,7 +75,6 @@ impl Hub {
                 let count = self.home_count(channel);
                 fx.control(ToControl::Subscribers { query, count });
             }
-            Delivery::Probe { query } => fx.control(ToControl::Alive { query }),
             Delivery::Drain => fx.drain(),
             Delivery::Stop => fx.stop(),
         }

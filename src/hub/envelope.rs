@@ -164,6 +164,8 @@ pub enum Delivery {
         /// The worker.
         conn: ConnId,
     },
+    /// Control asks whether the shard makes progress; answered with [`ToControl::Alive`].
+    Probe,
     /// A change of the registry; answered with [`ToControl::Applied`].
     Change {
         /// Counts changes; each shard applies them in this order.
@@ -177,12 +179,6 @@ pub enum Delivery {
         query: u64,
         /// The channel.
         channel: ChannelId,
-    },
-    /// Control asks whether the shard still takes in what it is sent; answered
-    /// with [`ToControl::Alive`].
-    Probe {
-        /// Control's number for the question.
-        query: u64,
     },
     /// Stop accepting and close every connection in order.
     Drain,
@@ -261,8 +257,8 @@ pub enum ToControl {
     },
     /// The answer to [`Delivery::Probe`].
     Alive {
-        /// Control's number for the question.
-        query: u64,
+        /// The shard.
+        shard: ShardId,
     },
     /// After [`Delivery::Drain`]: this shard has no connection left. It goes on
     /// serving the others, which may owe answers that need it, until [`Delivery::Stop`].

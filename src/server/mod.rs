@@ -38,9 +38,10 @@ pub struct Config {
     pub node_name: String,
     /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
     pub shards: u16,
-    /// What the node and its vhosts grant.
+    /// What the node and its vhosts grant; replaced by [`Node::reload`].
     pub quotas: Quotas,
-    /// Time over which a drain closes the frontends.
+    /// Time over which a stopping node spreads the closing of its frontends;
+    /// a millisecond each at the most, and half of what the stop may take.
     pub drain_window: Duration,
 }
 
@@ -167,7 +168,7 @@ impl Node {
     /// # Errors
     /// [`control::Error::Stopped`].
     pub async fn reload(&self, quotas: Quotas) -> Result<(), control::Error> {
-        self.handle().probe().await?;
+        self.handle().settle().await?;
         *self.quotas.lock().unwrap_or_else(PoisonError::into_inner) = quotas;
         Ok(())
     }

@@ -31,19 +31,30 @@ pub struct Broker {
 
 impl Broker {
     pub fn start(shards: u16) -> Self {
+        Self::configured(shards, |_| {})
+    }
+
+    /// A broker that grants this.
+    pub fn with_quotas(shards: u16, quotas: Quotas) -> Self {
+        Self::configured(shards, |config| config.quotas = quotas)
+    }
+
+    /// A broker whose configuration differs from that of the tests.
+    pub fn configured(shards: u16, change: impl FnOnce(&mut Config)) -> Self {
         let storage = tempfile::tempdir().expect("a temporary directory");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let node = Node::start(Config {
+        let mut config = Config {
             websocket_addr: any,
             backend_addr: any,
             admin_addr: any,
             storage_dir: storage.path().into(),
             node_name: "test-node".into(),
             shards,
-            quotas: Quotas::default(),
+            quotas: unhurried(),
             drain_window: Duration::ZERO,
-        })
-        .expect("the node starts");
+        };
+        change(&mut config);
+        let node = Node::start(config).expect("the node starts");
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -69,6 +80,11 @@ impl Broker {
 
     pub fn node(&self) -> &Node {
         self.node.as_ref().expect("running")
+    }
+
+    /// Waits for control.
+    pub fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
     }
 
     /// The access token of `/test`.
@@ -214,9 +230,20 @@ impl Broker {
     }
 
     /// Drains; tells whether all went in order.
-    pub fn stop(mut self) -> bool {
-        self.node.take().expect("running").stop(PATIENCE)
+    pub fn stop(self) -> bool {
+        self.stop_within(PATIENCE)
     }
+
+    pub fn stop_within(mut self, timeout: Duration) -> bool {
+        self.node.take().expect("running").stop(timeout)
+    }
+}
+
+/// The default quotas, for tests that send as fast as they can.
+pub fn unhurried() -> Quotas {
+    let mut quotas = Quotas::default();
+    quotas.default.messages_per_second_max = u32::MAX;
+    quotas
 }
 
 /// 36 characters, another each time.
@@ -242,9 +269,13 @@ pub struct Browser {
 
 impl Browser {
     pub fn connect(addr: SocketAddr, vhost: &str) -> Self {
-        let stream = TcpStream::connect(addr).expect("connected");
+        Self::over(TcpStream::connect(addr).expect("connected"), vhost)
+    }
+
+    pub fn over(stream: TcpStream, vhost: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
+        let addr = stream.peer_addr().expect("connected");
         let (socket, _) = tungstenite::client(format!("ws://{addr}{vhost}"), stream)
             .unwrap_or_else(|error| panic!("no upgrade: {error}"));
         let mut browser = Self {

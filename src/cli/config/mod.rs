@@ -81,9 +81,13 @@ impl Settings {
         let paths = self.quotas.vhosts.keys().chain(new.quotas.vhosts.keys());
         let paths: std::collections::BTreeSet<&VhostPath> = paths.collect();
         for path in paths {
+            let (old_default, new_default) = (&self.quotas.default, &new.quotas.default);
             let (old, new) = (self.quotas.of(path), new.quotas.of(path));
             for setting in SETTINGS {
-                if let Place::Vhost(_, show) = setting.place {
+                // What is inherited has been told.
+                if let Place::Vhost(_, show) = setting.place
+                    && (show(old) != show(old_default) || show(new) != show(new_default))
+                {
                     changes.push(Change {
                         key: format!("vhosts.\"{path}\".{}", setting.name()),
                         old: show(old),
@@ -356,24 +360,25 @@ impl Loader {
         });
     }
 
-    /// Where only the timeout is given, the window gives way.
+    /// The last to be told needs time to go as well. A window that nobody asked
+    /// for gives way by itself.
     fn check_window(&mut self) {
         let Settings {
             drain_timeout,
             drain_window,
             ..
         } = self.settings;
-        match self.sources.get("drain.window") {
-            None => self.settings.drain_window = drain_window.min(drain_timeout / 2),
-            Some(source) if drain_window >= drain_timeout => self.problems.push(Problem {
+        if let Some(source) = self.sources.get("drain.window")
+            && drain_window > drain_timeout / 2
+        {
+            self.problems.push(Problem {
                 source: source.clone(),
                 key: "drain.window".into(),
                 reason: Reason::Window {
                     window: show_duration(drain_window),
                     timeout: show_duration(drain_timeout),
                 },
-            }),
-            Some(_) => {}
+            });
         }
     }
 

@@ -117,7 +117,7 @@ pub(super) enum Reason {
         needed: u32,
         message: u32,
     },
-    #[error("{window} is no shorter than the drain timeout of {timeout}")]
+    #[error("{window} is past half of the drain timeout of {timeout}")]
     Window { window: String, timeout: String },
     #[error("{addr} is the {other} address as well")]
     SameAddress { addr: String, other: &'static str },

@@ -204,7 +204,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "drain.window",
         flag: "drain-window",
         value: "TIME",
-        help: "Time over which a stopping node closes its frontends; half the timeout at most",
+        help: "Time over which a stopping node closes its frontends; half of the timeout at most",
         reloads: false,
         place: Place::Node(
             |settings, value| {

@@ -139,10 +139,11 @@ fn every_setting_has_a_variable_and_a_flag() {
             "listen.websocket" | "listen.backend" | "listen.admin" => "[::1]:9".into(),
             "log.filter" => "trace".into(),
             "log.format" => "json".into(),
-            "drain.timeout" | "drain.window" => "9s".into(),
+            "drain.timeout" => "11s".into(),
+            "drain.window" => "4s".into(),
             "limits.message_bytes" => "64KiB".into(),
             "limits.outbox_bytes" => "4MiB".into(),
-            "limits.origins" => "https://a.b,null".into(),
+            "limits.origins" => "https://a.b,app://c".into(),
             _ => String::from("7"),
         };
         let variable = setting.variable();
@@ -372,17 +373,14 @@ fn times_have_units_and_bounds() {
         let problems = timeout(text).expect_err(text);
         assert!(problems[0].contains(told), "{problems:?}");
     }
-    // A window that nobody asked for gives way; one that was asked for does not.
-    assert_eq!(
-        timeout("\"2s\"").expect("valid").drain_window,
-        Duration::from_secs(1)
-    );
+    // A window that nobody asked for is no problem.
+    assert!(timeout("\"2s\"").is_ok());
     let window = |text: &str| load(&format!("[drain]\nwindow = {text}"), &[], &[]);
     assert!(window("\"0s\"").is_ok());
-    assert!(window("\"9999ms\"").is_ok());
+    assert!(window("\"5s\"").is_ok());
     assert_eq!(
-        window("\"10s\"").expect_err("refused"),
-        ["w.toml:2: drain.window: 10s is no shorter than the drain timeout of 10s"]
+        window("\"5001ms\"").expect_err("refused"),
+        ["w.toml:2: drain.window: 5s 1ms is past half of the drain timeout of 10s"]
     );
 }
 
@@ -436,7 +434,6 @@ fn origins_are_as_browsers_send_them() {
     for (given, origins) in [
         ("[]", vec![]),
         ("[\"*\"]", vec![]),
-        ("[\"null\"]", vec!["null"]),
         (
             "[\"https://Example.com\", \"http://a:3000\"]",
             vec!["https://example.com", "http://a:3000"],
@@ -476,6 +473,7 @@ fn origins_are_as_browsers_send_them() {
         "https://ä",
         "https://[::g]",
         "*",
+        "null",
         "",
     ] {
         // The good one beside it: "*" alone would be any.
@@ -518,8 +516,6 @@ fn changes_are_told_by_key() {
             "node.shards: the number of cores -> 2, false",
             "limits.messages_per_second: 1000 -> 3, true",
             "vhosts.\"/a\".subscriptions: 5 -> 1024, true",
-            "vhosts.\"/a\".messages_per_second: 1000 -> 3, true",
-            "vhosts.\"/b\".messages_per_second: 1000 -> 3, true",
             "vhosts.\"/b\".origins: any -> https://b, true",
         ]
     );

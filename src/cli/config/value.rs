@@ -143,15 +143,14 @@ fn in_range(
 }
 
 /// `scheme://host[:port]` as a browser writes it: in lower case, without the
-/// port that the scheme implies (RFC 6454 section 6.2). `null` is what pages
-/// without an origin send.
+/// port that the scheme implies (RFC 6454 section 6.2).
 fn origin(text: &str) -> Result<Box<str>, Reason> {
     let refused = |expected| Reason::Origin {
         value: text.into(),
         expected,
     };
     if text == "null" {
-        return Ok(text.into());
+        return Err(refused("any page without an origin sends it"));
     }
     if text == "*" {
         return Err(refused("\"*\" stands for any and so stands alone"));

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::config::{self, Flags, Layers, Settings};
 use super::{Failure, default_shards, log, runtime};
+use crate::control::{self, Handle};
 use crate::server::{Config, Node};
 use reload::Reloader;
 
@@ -22,6 +23,7 @@ pub(super) fn run(flags: Flags, log: &log::Flags) -> Result<(), Failure> {
     }
     let filter = log::start(&settings.log_filter, settings.log_format);
     let config = node_config(&settings)?;
+    let shards = config.shards;
     let runtime = runtime()?;
     // Before the node starts: a signal that comes meanwhile waits for its turn.
     let signals = {
@@ -32,6 +34,7 @@ pub(super) fn run(flags: Flags, log: &log::Flags) -> Result<(), Failure> {
     announce(&config, &node);
     runtime.block_on(supervise(
         node,
+        shards,
         signals,
         Reloader::new(layers, settings, filter),
     ))
@@ -73,18 +76,16 @@ fn announce(config: &Config, node: &Node) {
 /// Serves until a signal says to stop, then drains.
 async fn supervise(
     node: Node,
+    shards: u16,
     mut signals: Signals,
     mut reloader: Reloader,
 ) -> Result<(), Failure> {
     // Listening is not yet serving: every shard has to be at its work.
-    node.handle().probe().await?;
+    probe(node.handle(), shards).await?;
     systemd::ready();
     if let Some(limit) = systemd::watchdog_limit() {
         let handle = node.handle();
-        let probe = move || {
-            let handle = handle.clone();
-            async move { handle.probe().await }
-        };
+        let probe = move || probe(handle.clone(), shards);
         tokio::spawn(systemd::watch(limit, probe, systemd::alive));
     }
     while let Said::Reload = signals.next().await {
@@ -109,6 +110,14 @@ async fn supervise(
         },
         () = told_again => Err(Failure::StoppedTwice),
     }
+}
+
+/// Waits until control and each of the shards have answered.
+async fn probe(handle: Handle, shards: u16) -> Result<(), control::Error> {
+    for shard in 0..shards {
+        handle.probe(shard).await?;
+    }
+    Ok(())
 }
 
 /// Where an operator or systemd is heard.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::config::{Layers, Settings};
 use super::log;
+use crate::limits::CHANGES_LOGGED_MAX;
 use crate::server::Node;
 
 /// Reads the settings anew on SIGHUP and applies what can be.
@@ -45,7 +46,7 @@ impl Reloader {
             return;
         }
         // Under the filter that was, or a stricter one would hide the lines.
-        for change in &changes {
+        for change in changes.iter().take(CHANGES_LOGGED_MAX) {
             let (key, old, new) = (&change.key, &change.old, &change.new);
             if change.reloads {
                 tracing::info!(%key, %old, %new, "setting changed");

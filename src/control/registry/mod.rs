@@ -251,9 +251,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks every shard for a sign of life.
-    pub(super) fn probe(&mut self, query: u64) {
-        self.pipeline.probe(query);
+    /// Asks a shard whether it makes progress.
+    pub(super) fn probe(&mut self, shard: ShardId) {
+        self.pipeline.probe(shard);
     }
 
     /// Tells every shard to drain.

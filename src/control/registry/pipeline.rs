@@ -341,10 +341,8 @@ impl Pipeline {
         self.deliver(home, Delivery::CountSubscribers { query, channel });
     }
 
-    pub(super) fn probe(&mut self, query: u64) {
-        for outbox in &mut self.outboxes {
-            outbox.push_back(Delivery::Probe { query });
-        }
+    pub(super) fn probe(&mut self, shard: ShardId) {
+        self.deliver(shard, Delivery::Probe);
     }
 
     pub(super) fn drain(&mut self) {

@@ -89,7 +89,7 @@ fn handle(port: &mut ShardPort, shard: &Shard, delivery: Delivery) {
             query,
             count: SUBSCRIBERS,
         }),
-        Delivery::Probe { query } => port.control(ToControl::Alive { query }),
+        Delivery::Probe => port.control(ToControl::Alive { shard: id }),
         Delivery::Drain => port.control(ToControl::Drained { shard: id }),
         other => shard.answers.lock().expect("lock").push(other),
     }
