@@ -264,6 +264,10 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// slowest roll-out move on by itself. Past it: refused at start.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Time from the end of a drain to the end of the process, above all for the
+/// last commit; systemd is asked for it beside the drain's. Past it: SIGKILL.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Bytes of a configuration file; ten thousand vhosts of their own quota fit.
 /// Past it: refused at start.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -9,6 +9,9 @@ use rustix::process::Signal;
 use support::PATIENCE;
 use support::serve::Host;
 
+/// With the time that the drain may take by default, and five seconds to end.
+const STOPPING: &str = "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\n";
+
 struct Systemd {
     socket: UnixDatagram,
 }
@@ -57,7 +60,7 @@ fn ready_reload_and_stop() {
         assert_eq!(systemd.hear(), "READY=1\n");
     }
     node.signal(Signal::TERM);
-    assert_eq!(systemd.hear(), "STOPPING=1\n");
+    assert_eq!(systemd.hear(), STOPPING);
     assert_eq!(node.end().0, 0);
 }
 
@@ -72,7 +75,7 @@ fn the_watchdog_is_fed_while_the_shards_answer() {
         assert_eq!(systemd.hear_any(), "WATCHDOG=1\n");
     }
     node.signal(Signal::TERM);
-    assert_eq!(systemd.hear(), "STOPPING=1\n");
+    assert_eq!(systemd.hear(), STOPPING);
     assert_eq!(node.end().0, 0);
 }
 
@@ -85,7 +88,7 @@ fn a_watchdog_of_another_process_is_not_fed() {
     let node = host.start(&[]);
     assert_eq!(systemd.hear_any(), "READY=1\n");
     node.signal(Signal::TERM);
-    assert_eq!(systemd.hear_any(), "STOPPING=1\n");
+    assert_eq!(systemd.hear_any(), STOPPING);
     assert_eq!(node.end().0, 0);
 }
 
@@ -97,4 +100,30 @@ fn nobody_who_listens_is_no_failure() {
     node.expect_log(&["WARN", "systemd not notified"]);
     node.signal(Signal::TERM);
     assert_eq!(node.end().0, 0);
+}
+
+#[test]
+fn the_unit_starts_what_there_is() {
+    let unit = include_str!("../tuning/webrocket.service");
+    let values = |key: &str| -> Vec<&str> {
+        let lines = unit.lines();
+        lines.filter_map(|line| line.strip_prefix(key)).collect()
+    };
+    let mut host = Host::new();
+    for variable in values("Environment=") {
+        let (name, value) = variable.split_once('=').expect("a value");
+        host.set(name, value);
+    }
+    for command in ["ExecStartPre=", "ExecStart="] {
+        let [command] = values(command)[..] else {
+            panic!("no {command} or more than one");
+        };
+        let flags = command.strip_prefix("/usr/local/bin/webrocket serve");
+        let flags = flags.expect("the program").split_whitespace();
+        let flags: Vec<&str> = flags.chain(["--check"]).collect();
+        let output = host.run(&flags[..1]);
+        assert!(output.status.success(), "{flags:?}: {output:?}");
+    }
+    assert_eq!(values("Type="), ["notify"]);
+    assert_eq!(values("RestartPreventExitStatus="), ["2"]);
 }

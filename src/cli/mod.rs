@@ -49,20 +49,23 @@ Exit codes:
   1  the node could not start, or not close every connection in time
   2  the command line or the configuration is wrong";
 
+/// The exit code where the command line or the configuration is wrong; clap's own as well.
+const INVALID: u8 = 2;
+
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let Arguments { command, log } = arguments;
+    // The settings of `serve` have a say in what is logged.
+    if !matches!(command, Command::Serve(_))
+        && let Err(error) = log.start()
+    {
+        eprintln!("webrocket: {error}");
+        return ExitCode::from(INVALID);
+    }
     let outcome = match command {
-        // Its configuration has a say in what is logged.
         Command::Serve(flags) => serve::run(flags, &log),
-        command => log
-            .start()
-            .map_err(Failure::from)
-            .and_then(|()| match command {
-                Command::Serve(_) => Ok(()),
-                Command::Demo(arguments) => demo::run(&arguments),
-            }),
+        Command::Demo(arguments) => demo::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,8 +81,6 @@ pub fn run() -> ExitCode {
 enum Failure {
     #[error("{} problems with the settings", .0.len())]
     Invalid(Vec<config::Problem>),
-    #[error(transparent)]
-    Log(#[from] log::Invalid),
     #[error(transparent)]
     Start(#[from] crate::server::StartError),
     #[error(transparent)]
@@ -110,7 +111,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Invalid(_) | Self::Log(_) => ExitCode::from(2),
+            Self::Invalid(_) => ExitCode::from(INVALID),
             _ => ExitCode::FAILURE,
         }
     }

@@ -156,9 +156,12 @@ impl Layers {
         let file = flags
             .config
             .or_else(|| env::var_os(FILE_VARIABLE).map(PathBuf::from))
+            .filter(|path| !path.as_os_str().is_empty())
             .or_else(|| {
                 let usual = Path::new(DEFAULT_FILE);
-                usual.exists().then(|| usual.into())
+                // One that can't be looked at is there, and reading it says why not.
+                let missing = matches!(usual.try_exists(), Ok(false));
+                (!missing).then(|| usual.into())
             });
         Self {
             file,

@@ -93,8 +93,8 @@ async fn supervise(
         reloader.reload(&node).await;
         systemd::ready();
     }
-    systemd::stopping();
     let timeout = reloader.drain_timeout();
+    systemd::stopping(timeout);
     tracing::info!(?timeout, "draining");
     let (done, drained) = oneshot::channel();
     // On a thread of its own, so that signals and watchdog go on.

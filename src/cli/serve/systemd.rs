@@ -4,6 +4,7 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::control;
+use crate::limits::EXIT_TIMEOUT;
 
 /// Every shard serves.
 pub(super) fn ready() {
@@ -18,9 +19,11 @@ pub(super) fn reloading() {
     }
 }
 
-/// The node drains.
-pub(super) fn stopping() {
-    notify(&[NotifyState::Stopping]);
+/// The node drains for `timeout` at most, whatever the unit says.
+pub(super) fn stopping(timeout: Duration) {
+    let limit = (timeout + EXIT_TIMEOUT).as_micros();
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit)]);
 }
 
 /// All of the node makes progress.
