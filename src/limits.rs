@@ -343,6 +343,43 @@ pub const BUSY_INTERVAL: Duration = Duration::from_secs(10);
 /// early. Past it: not among the top channels of that interval.
 pub const BUSY_CHANNELS_MAX: usize = 1024;
 
+/// Time that a stopping node gives its connections by default: they linger for
+/// three seconds at most, and are told over a window before. Past it they are cut.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time that the configuration may give a drain: an hour lets the
+/// slowest roll-out move on by itself. Past it: refused at start.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Time from the end of a drain to the end of the process, above all for the
+/// last commit; systemd is asked for it beside the drain's. Past it: SIGKILL.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a configuration file; ten thousand vhosts of their own quota fit.
+/// Past it: refused at start.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Changed settings that a reload logs one by one; with ten thousand vhosts it
+/// could be seventy thousand. Past it: their number alone.
+pub const CHANGES_LOGGED_MAX: usize = 100;
+
+/// Least bytes of a message that the configuration may allow: below it not
+/// every subscription with its data fits. Less: refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MIN: usize = 1024;
+
+/// Most bytes of a message that the configuration may allow; a connection may
+/// hold one unfinished message and its outbox more than two of them. Past it:
+/// refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most bytes of an outbox that the configuration may allow: what one consumer
+/// that stands still may cost. Past it: refused at start.
+pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most subscriptions of one session that the configuration may allow. At some
+/// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
+pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -364,3 +401,10 @@ const _: () = assert!(
     PACKET_TIMEOUT.as_secs() >= 5 && PACKET_TIMEOUT.as_secs() <= 15,
     "[BE-22]"
 );
+const _: () = assert!(
+    2 * (BATCH_BYTES_MAX + CONFIGURED_MESSAGE_BYTES_MAX) <= CONFIGURED_OUTBOX_BYTES_MAX,
+    "the largest message can be configured"
+);
+const _: () = assert!(CONFIGURED_MESSAGE_BYTES_MIN < MESSAGE_BYTES_MAX);
+// The last to be told needs time to go as well.
+const _: () = assert!(2 * DRAIN_WINDOW.as_millis() <= DRAIN_TIMEOUT.as_millis());

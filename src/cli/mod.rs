@@ -3,15 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod demo;
+mod log;
 mod serve;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 /// A WebSocket broker between browsers and backend applications.
 #[derive(Parser)]
@@ -19,62 +18,69 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log to stderr, as "info" or "webrocket::control=debug"
-    #[arg(
-        long,
-        global = true,
-        env = "RUST_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    log: String,
+    #[command(flatten)]
+    log: log::Flags,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs a node until SIGINT or SIGTERM
-    Serve(serve::Arguments),
+    #[command(after_help = EXIT_CODES, after_long_help = SERVE_HELP)]
+    Serve(config::Flags),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
-close every connection in time; 2 the command line is wrong.";
+close every connection in time; 2 the command line or the configuration is wrong.";
 
-/// Time that a stopping node gives its connections.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const SERVE_HELP: &str = "\
+Settings come from the file, then from variables, then from flags; the later is
+the stronger. webrocket.example.toml lists them all. Times and sizes have units,
+as 10s, 500ms, 64KiB or 3MiB; a size without one is in bytes.
+
+Signals:
+  SIGTERM, SIGINT  drain: every connection is told and closed; a second one ends at once
+  SIGHUP           reads the file anew: limits, log filter and drain timeout change at
+                   once, the log names what else changed and needs a restart
+
+Exit codes:
+  0  all went in order
+  1  the node could not start, or not close every connection in time
+  2  the command line or the configuration is wrong";
+
+/// The exit code where the command line or the configuration is wrong; clap's own as well.
+const INVALID: u8 = 2;
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = match EnvFilter::try_new(&arguments.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("webrocket: --log {:?}: {error}", arguments.log);
-            return ExitCode::from(2);
-        }
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let outcome = match arguments.command {
-        Command::Serve(arguments) => serve::run(arguments),
+    let Arguments { command, log } = arguments;
+    // The settings of `serve` have a say in what is logged.
+    if !matches!(command, Command::Serve(_))
+        && let Err(error) = log.start()
+    {
+        eprintln!("webrocket: {error}");
+        return ExitCode::from(INVALID);
+    }
+    let outcome = match command {
+        Command::Serve(flags) => serve::run(flags, &log),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("webrocket: {error}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
         }
     }
 }
 
-/// Why the program ends with 1.
+/// Why the program ends with another code than 0.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("{} problems with the settings", .0.len())]
+    Invalid(Vec<config::Problem>),
     #[error(transparent)]
     Start(#[from] crate::server::StartError),
     #[error(transparent)]
@@ -88,9 +94,28 @@ enum Failure {
     },
     #[error("some connections were not closed in time")]
     NotDrained,
+    #[error("stopped at once by a second signal: connections were cut")]
+    StoppedTwice,
 }
 
 impl Failure {
+    /// One line to stderr, for settings one for each problem.
+    fn print(&self) {
+        match self {
+            Self::Invalid(problems) => problems
+                .iter()
+                .for_each(|problem| eprintln!("webrocket: {problem}")),
+            failure => eprintln!("webrocket: {failure}"),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Invalid(_) => ExitCode::from(INVALID),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }
     }

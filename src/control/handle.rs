@@ -206,7 +206,10 @@ impl Handle {
     }
 
     /// Waits until the shard answers. The caller sets the deadline.
-    pub(super) async fn probe(&self, shard: ShardId) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn probe(&self, shard: ShardId) -> Result<(), Error> {
         self.ask(|answer| Command::Probe(shard, answer)).await
     }
 

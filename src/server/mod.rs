@@ -39,7 +39,7 @@ pub struct Config {
     pub node_name: String,
     /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
     pub shards: u16,
-    /// What the node and its vhosts grant; replaced by [`Handle::set_quotas`].
+    /// What the node and its vhosts grant; replaced by [`Node::reload`].
     pub quotas: Quotas,
     /// Time over which a stopping node spreads the closing of its frontends;
     /// a millisecond each at the most, and half of what the stop may take.
@@ -195,6 +195,14 @@ impl Node {
     /// Vhosts and channels, for whoever runs in the same process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
+    }
+
+    /// Replaces what the node and its vhosts grant. Who has more already keeps it.
+    ///
+    /// # Errors
+    /// [`control::Error::Stopped`].
+    pub async fn reload(&self, quotas: Quotas) -> Result<(), control::Error> {
+        self.handle().set_quotas(Arc::new(quotas)).await
     }
 
     /// Closes every connection in order and stops; tells whether all were

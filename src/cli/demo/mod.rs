@@ -11,7 +11,8 @@ use kosmonaut::{Client, Event, Url, Worker};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Failure, STOP_TIMEOUT, default_shards, runtime, stop_signal};
+use super::{Failure, default_shards, runtime, stop_signal};
+use crate::limits::DRAIN_TIMEOUT;
 use crate::model::{ChannelName, Quotas, VhostPath};
 use crate::server::{Config, Node};
 
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(Failure::system("page address"))?;
     let node = Node::start(config)?;
     let outcome = runtime.block_on(beside(&node, page));
-    let drained = node.stop(STOP_TIMEOUT);
+    let drained = node.stop(DRAIN_TIMEOUT);
     outcome?;
     if drained {
         Ok(())

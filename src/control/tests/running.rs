@@ -267,3 +267,31 @@ async fn an_unreadable_store_is_told_at_the_start() {
     let loaded = crate::control::Control::load(port, store).await;
     assert!(matches!(loaded.err(), Some(Error::Storage { .. })));
 }
+
+#[tokio::test]
+async fn a_probe_is_answered_by_its_own_shard() {
+    let node = Node::start(3, MemoryStore::default()).await;
+    *node.shards[1].stalled.lock().expect("lock") = true;
+    for shard in [0, 2, 0] {
+        node.handle.probe(shard).await.expect("alive");
+    }
+    // Those who gave up and those who wait share the one that is under way.
+    for _ in 0..2 * RING_ENVELOPES_MAX {
+        let given_up = node.handle.probe(1);
+        assert!(
+            tokio::time::timeout(Duration::ZERO, given_up)
+                .await
+                .is_err()
+        );
+    }
+    let waiting = node.handle.probe(1);
+    let alive = async {
+        node.handle.probe(0).await.expect("alive");
+        *node.shards[1].stalled.lock().expect("lock") = false;
+    };
+    let (answer, ()) = tokio::join!(waiting, alive);
+    answer.expect("alive again");
+    node.handle.probe(1).await.expect("alive still");
+    assert!(node.handle.probe(3).await.is_err(), "no such shard");
+    node.stop().await;
+}

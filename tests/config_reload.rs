@@ -1,0 +1,115 @@
+//! SIGHUP to the real program: what can change changes, what can't is named,
+//! and what is wrong changes nothing.
+
+mod support;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::serve::Host;
+
+#[test]
+fn limits_and_the_log_filter_change_and_the_rest_is_named() {
+    let host = Host::new();
+    host.configure("[log]\nfilter = \"info\"\n[limits]\nsubscriptions = 9\n[node]\nshards = 1");
+    let mut node = host.start(&["--message-bytes", "64KiB"]);
+    host.configure(
+        "[log]\nfilter = \"error\"\n[drain]\ntimeout = \"7s\"\nwindow = \"2s\"\n\
+         [limits]\nsubscriptions = 10\nmessage_bytes = \"128KiB\"\n\
+         [vhosts.\"/a\"]\norigins = [\"https://a\"]\n[node]\nshards = 2",
+    );
+    node.signal(Signal::HUP);
+    for (key, old, new) in [
+        ("log.filter", "info", "error"),
+        ("drain.timeout", "10s", "7s"),
+        ("limits.subscriptions", "9", "10"),
+        ("vhosts.\"/a\".origins", "any", "https://a"),
+    ] {
+        let (key, old) = (format!("key={key}"), format!("old={old}"));
+        node.expect_log(&["setting changed", &key, &old, &format!("new={new}")]);
+    }
+    for key in ["node.shards", "drain.window"] {
+        let told = |line: &&String| line.contains(&format!("key={key}"));
+        let line = node.logged().iter().find(told).expect("told");
+        assert!(
+            line.contains("WARN") && line.contains("needs a restart"),
+            "{line}"
+        );
+    }
+    // A flag is stronger than the file, also in its new form.
+    let logged = node.logged().join("\n");
+    assert!(!logged.contains("message_bytes"), "{logged}");
+
+    // Errors only from here on.
+    host.configure("[log]\nfilter = \"error\"\n[limits]\nsubscriptions = 0");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings refused", "limits.subscriptions: 0 is below 1"]);
+    host.configure("[log]\nfilter = \"info\"\n[limits]\nsubscriptions = 11\n[node]\nshards = 1");
+    node.signal(Signal::HUP);
+    let path = host.file().display().to_string();
+    node.expect_log(&["settings reloaded", &path, "changes="]);
+    // Neither this change nor the end of the reload before was let through.
+    let logged = node.logged().join("\n");
+    assert!(!logged.contains("new=11"), "{logged}");
+    assert_eq!(logged.matches("settings reloaded").count(), 1, "{logged}");
+    // And from here on all of it.
+    host.configure("[limits]\nsubscriptions = 12\n[node]\nshards = 1");
+    node.signal(Signal::HUP);
+    node.expect_log(&[
+        "setting changed",
+        "key=limits.subscriptions",
+        "old=11",
+        "new=12",
+    ]);
+    node.signal(Signal::TERM);
+    let (code, _) = node.end();
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn settings_with_a_problem_change_nothing() {
+    let host = Host::new();
+    host.configure("[limits]\nsubscriptions = 9");
+    let mut node = host.start(&[]);
+    let path = host.file().display().to_string();
+    host.configure("[limits]\nsubscriptions = 10\nmessage_bytes = 3");
+    node.signal(Signal::HUP);
+    node.expect_log(&[
+        "ERROR",
+        "settings refused, the old ones stay",
+        &format!("{path}:3: limits.message_bytes: 3 is below 1KiB"),
+    ]);
+    std::fs::remove_file(host.file()).expect("removed");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings refused", &path, "No such file"]);
+    // It serves on, and nine is still what it comes from.
+    node.admin("POST", "/test").expect_found("/test");
+    node.browser();
+    host.configure("[limits]\nsubscriptions = 11");
+    node.signal(Signal::HUP);
+    node.expect_log(&["setting changed", "limits.subscriptions", "old=9", "new=11"]);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+}
+
+#[test]
+fn the_log_can_be_read_by_programs() {
+    let host = Host::new();
+    let mut node = host.start(&["--log-format", "json"]);
+    host.configure("[limits]\nsubscriptions = 9");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings reloaded"]);
+    node.signal(Signal::TERM);
+    let (code, log) = node.end();
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = log
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let changed = lines
+        .iter()
+        .find(|line| line["fields"]["message"] == "setting changed")
+        .expect("told");
+    assert_eq!(changed["level"], "INFO");
+    assert_eq!(changed["fields"]["key"], "limits.subscriptions");
+    assert_eq!(changed["fields"]["new"], "9");
+}
