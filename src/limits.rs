@@ -251,6 +251,17 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// change that was decided still happens.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time in which `webrocket admin` reaches its node: three tries of a SYN. Past it: exit code 3.
+pub const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time of a whole exchange of `webrocket admin`: the node says itself that it is late
+/// before the command gives up on it. Past it: exit code 3.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that `webrocket admin` reads. A vhost full of channels with the
+/// longest names is listed in 1 GB. Past it: exit code 3.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -263,6 +274,9 @@ const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_M
 const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
+const _: () = assert!(
+    ADMIN_CONNECT_TIMEOUT.as_secs() + ADMIN_TIMEOUT.as_secs() < ADMIN_ANSWER_TIMEOUT.as_secs()
+);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 const _: () = assert!(COMPLETIONS_PER_TURN_MAX <= COMPLETION_ENTRIES as usize);
 const _: () = assert!(ACCEPT_PAUSE_MIN.as_nanos() < ACCEPT_PAUSE_MAX.as_nanos());

@@ -3,14 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod demo;
+mod manual;
 mod serve;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// A WebSocket broker between browsers and backend applications.
@@ -36,6 +38,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
+    Admin(admin::Arguments),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
@@ -46,7 +51,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let line = admin::Line::new(std::env::args_os(), Arguments::command());
+    let (arguments, matches) = match line.parse::<Arguments>() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
     let filter = match EnvFilter::try_new(&arguments.log) {
         Ok(filter) => filter,
         Err(error) => {
@@ -62,6 +71,9 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Admin(arguments) => return admin::run(&arguments, &matches, &line),
+        Command::Completions(arguments) => manual::complete(&arguments, Arguments::command()),
+        Command::Man(arguments) => manual::write(&arguments, Arguments::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,6 +115,18 @@ async fn stop_signal() -> Result<(), Failure> {
     tokio::select! {
         outcome = tokio::signal::ctrl_c() => outcome.map_err(Failure::system("signals")),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Writes to stdout. Where the reader has seen enough, as `head` has, all is well.
+fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
