@@ -251,11 +251,12 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// change that was decided still happens.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time in which `webrocket admin` reaches its node: three tries of a SYN. Past it: exit code 3.
+/// Time in which `webrocket admin` reaches its node: three tries of the kernel, at 0, 1
+/// and 3 seconds. Past it: exit code 3.
 pub const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time of a whole exchange of `webrocket admin`: the node says itself that it is late
-/// before the command gives up on it. Past it: exit code 3.
+/// Time of a whole exchange of `webrocket admin`, unless it is told another: the node
+/// says itself that it is late before the command gives up on it. Past it: exit code 3.
 pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of an answer that `webrocket admin` reads. A vhost full of channels with the

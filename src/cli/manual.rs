@@ -37,14 +37,18 @@ pub(super) fn complete(arguments: &Completions, mut program: Command) -> Result<
 }
 
 pub(super) fn write(arguments: &Man, program: Command) -> Result<(), Failure> {
-    let failed = Failure::system("manual");
     let Some(dir) = &arguments.dir else {
         let mut page = Vec::new();
+        // As in the directory: there is no page of `help`.
+        let program = program.disable_help_subcommand(true);
         let rendered = clap_mangen::Man::new(program).render(&mut page);
-        rendered.map_err(failed)?;
+        rendered.map_err(Failure::system("manual"))?;
         return super::print(&page).map_err(Failure::system("stdout"));
     };
     std::fs::create_dir_all(dir)
         .and_then(|()| clap_mangen::generate_to(program, dir))
-        .map_err(failed)
+        .map_err(|source| Failure::Page {
+            dir: dir.clone(),
+            source,
+        })
 }

@@ -98,6 +98,11 @@ enum Failure {
         what: &'static str,
         source: std::io::Error,
     },
+    #[error("manual pages in {}: {source}", dir.display())]
+    Page {
+        dir: std::path::PathBuf,
+        source: std::io::Error,
+    },
     #[error("some connections were not closed in time")]
     NotDrained,
 }

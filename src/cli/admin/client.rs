@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -9,13 +10,15 @@ use ureq::{Agent, Body};
 
 use super::cookie::Cookie;
 use super::error::Error;
-use crate::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_ANSWER_TIMEOUT, ADMIN_CONNECT_TIMEOUT};
+use crate::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_CONNECT_TIMEOUT};
 
 /// Talks to one node as its operator.
 pub(super) struct Client {
     agent: Agent,
     addr: Address,
     cookie: Cookie,
+    /// [`ADMIN_ANSWER_BYTES_MAX`]; tests make do with less.
+    answer_bytes_max: u64,
 }
 
 /// What the node answered to a request that it took.
@@ -27,10 +30,11 @@ pub(super) enum Answer {
 }
 
 impl Client {
-    pub(super) fn new(addr: Address, cookie: Cookie) -> Self {
+    /// A client that gives up on an exchange after `timeout`.
+    pub(super) fn new(addr: Address, cookie: Cookie, timeout: Duration) -> Self {
         let config = Agent::config_builder()
             .timeout_connect(Some(ADMIN_CONNECT_TIMEOUT))
-            .timeout_global(Some(ADMIN_ANSWER_TIMEOUT))
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // The cookie goes to the node that was named: no redirect and no proxy of
             // the environment may lead it elsewhere.
@@ -42,6 +46,7 @@ impl Client {
             agent: config.new_agent(),
             addr,
             cookie,
+            answer_bytes_max: ADMIN_ANSWER_BYTES_MAX,
         }
     }
 
@@ -98,7 +103,7 @@ impl Client {
         let body = response
             .body_mut()
             .with_config()
-            .limit(ADMIN_ANSWER_BYTES_MAX)
+            .limit(self.answer_bytes_max)
             .read_to_string()
             .map_err(|error| self.failure(&error))?;
         match response.status() {
@@ -203,7 +208,42 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::limits::ADMIN_ANSWER_TIMEOUT;
+
+    #[test]
+    fn answers_are_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("bound").to_string();
+        let cookie = Cookie {
+            text: "c".into(),
+            origin: "test".into(),
+        };
+        let addr = addr.parse().expect("an address");
+        let mut client = Client::new(addr, cookie, ADMIN_ANSWER_TIMEOUT);
+        client.answer_bytes_max = 1000;
+        for (size, fits) in [(999, true), (1000, true), (1001, false)] {
+            let body = "x".repeat(size);
+            let answer = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().expect("a connection");
+                    let request = stream.read(&mut [0; 4096]).expect("a request");
+                    assert!(request > 0);
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                    // Who reads less than all closes early.
+                    let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                });
+                client.get("/")
+            });
+            match answer {
+                Ok(text) => assert!(fits && text == body, "{size}"),
+                Err(error) => assert!(!fits && matches!(error, Error::Invalid { .. }), "{error}"),
+            }
+        }
+    }
 
     #[test]
     fn names_are_escaped_in_paths_ad_30() {

@@ -165,3 +165,121 @@ fn option_of_today(word: &OsStr) -> Option<OsString> {
         .contains(&option)
         .then(|| format!("-{word}").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program with another command and with admin's options, as the real one has them.
+    fn line(words: &[&str]) -> Line {
+        use clap::{Arg, ArgAction};
+        let valued = |name: &'static str| Arg::new(name).long(name).global(true);
+        let admin = Command::new("admin")
+            .args(["admin-addr", "cookie", "node"].map(valued))
+            .arg(Arg::new("json").long("json").action(ArgAction::SetTrue))
+            .subcommand(Command::new("list-vhosts").alias("list_vhosts"))
+            .subcommand(Command::new("add-vhost").alias("add_vhost"));
+        let program = Command::new("webrocket")
+            .arg(valued("log"))
+            .subcommand(Command::new("serve"))
+            .subcommand(admin);
+        Line::new(words.iter().map(OsString::from), program)
+    }
+
+    #[test]
+    fn which_name_admins_command_has() {
+        use Name::{Of2012, Today, Unknown};
+        for (words, name) in [
+            (&["webrocket"][..], None),
+            (&["webrocket", "serve"], None),
+            (&["webrocket", "--log", "admin", "serve"], None),
+            (&["webrocket", "serve", "admin"], None),
+            (&["webrocket", "admin"], Some(Unknown)),
+            (&["webrocket", "admin", "no_such"], Some(Unknown)),
+            (&["webrocket", "admin", "list-vhosts"], Some(Today)),
+            (
+                &["webrocket", "admin", "add-vhost", "add_vhost"],
+                Some(Today),
+            ),
+            (&["webrocket", "admin", "list_vhosts"], Some(Of2012)),
+            (
+                &["webrocket", "--log", "x", "admin", "list_vhosts"],
+                Some(Of2012),
+            ),
+            (
+                &["webrocket", "admin", "--json", "list_vhosts"],
+                Some(Of2012),
+            ),
+            (
+                &["webrocket", "admin", "--log", "x", "list_vhosts"],
+                Some(Of2012),
+            ),
+            (
+                &["webrocket", "admin", "--node=x", "list_vhosts"],
+                Some(Of2012),
+            ),
+            (
+                &["webrocket", "admin", "-node", "x", "list_vhosts"],
+                Some(Of2012),
+            ),
+            (
+                &["webrocket", "admin", "--node", "list_vhosts", "list-vhosts"],
+                Some(Today),
+            ),
+            (&["webrocket", "admin", "--node"], Some(Unknown)),
+            (&["/bin/webrocket-admin", "list_vhosts"], Some(Of2012)),
+            (&["webrocket-admin"], Some(Unknown)),
+        ] {
+            assert_eq!(line(words).name, name, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn options_of_2012_become_todays_before_the_command_only() {
+        for (words, today) in [
+            (
+                &[
+                    "webrocket",
+                    "admin",
+                    "-cookie",
+                    "c",
+                    "-node=n",
+                    "list_vhosts",
+                ][..],
+                &[
+                    "webrocket",
+                    "admin",
+                    "--cookie",
+                    "c",
+                    "--node=n",
+                    "list_vhosts",
+                ][..],
+            ),
+            (
+                &["webrocket", "admin", "-admin-addr=:1", "add_vhost", "-node"],
+                &[
+                    "webrocket",
+                    "admin",
+                    "--admin-addr=:1",
+                    "add_vhost",
+                    "-node",
+                ],
+            ),
+            (
+                &["webrocket", "admin", "-nodes", "-cookie2=x", "list_vhosts"],
+                &["webrocket", "admin", "-nodes", "-cookie2=x", "list_vhosts"],
+            ),
+            (
+                &["webrocket", "serve", "-node"],
+                &["webrocket", "serve", "-node"],
+            ),
+            (
+                &["a/webrocket-admin", "-node", "n", "list_vhosts"],
+                &["a/webrocket-admin", "admin", "--node", "n", "list_vhosts"],
+            ),
+            (&[], &[]),
+        ] {
+            assert_eq!(line(words).words, today);
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod show;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -20,6 +21,8 @@ use command::Command;
 use error::Error;
 pub(super) use line::Line;
 use show::Form;
+
+use crate::limits::ADMIN_ANSWER_TIMEOUT;
 
 /// Asks or changes a running node
 #[derive(clap::Args)]
@@ -89,6 +92,16 @@ struct Options {
         default_value = "/var/lib/webrocket"
     )]
     storage_dir: PathBuf,
+    /// How long to wait for the node
+    #[arg(
+        long,
+        global = true,
+        env = "WEBROCKET_ADMIN_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = ADMIN_ANSWER_TIMEOUT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    timeout: u64,
     /// Prints the node's JSON as it comes, indented on a terminal
     #[arg(long, global = true)]
     json: bool,
@@ -109,7 +122,8 @@ fn attempt(arguments: &Arguments, matches: &ArgMatches, line: &Line) -> Result<(
     let options = &arguments.options;
     let matches = matches.subcommand_matches("admin").unwrap_or(matches);
     let cookie = cookie::find(options, matches)?;
-    let client = Client::new(options.admin_addr.clone(), cookie);
+    let timeout = Duration::from_secs(options.timeout);
+    let client = Client::new(options.admin_addr.clone(), cookie, timeout);
     let form = Form::new(options.json, io::stdout().is_terminal(), line.is_of_2012());
     let text = arguments.command.run(&client, form)?;
     super::print(&text).map_err(Error::Output)
