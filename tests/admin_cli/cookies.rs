@@ -35,8 +35,8 @@ fn it_is_read_from_the_nodes_storage() {
     run(&mut list(&broker, &options)).prints("/test\n");
     let mut command = list(&broker, &[]);
     command
-        .env("WEBROCKET_STORAGE_DIR", dir)
-        .env("WEBROCKET_NODE", "test-node");
+        .env("WEBROCKET_NODE_STORAGE_DIR", dir)
+        .env("WEBROCKET_NODE_NAME", "test-node");
     run(&mut command).prints("/test\n");
 
     // Without a name it is the host's.

@@ -27,7 +27,7 @@ fn subscribers() {
     ]});
     shows(
         &["list-subscribers", "a/b", "presence-x.y"],
-        "GET /a%2Fb/channels/presence-x%2Ey/subscribers",
+        "GET /a%2Fb/channels/presence-x%2Ey/subscribers?limit=10000",
         (200, answer),
         "a\t\tvisible\t\n\
          b\tjoe\tvisible\t{\"a\":\"x\\ty\",\"n\":1}\n\
@@ -75,13 +75,14 @@ fn sessions() {
     ]});
     let plain = "x\t\t0\ny\tjoe\t2\n";
     let list = ["list-sessions", "/v"];
-    shows(&list, "GET /v/sessions", (200, answer.clone()), plain);
+    shows(
+        &list,
+        "GET /v/sessions?limit=10000",
+        (200, answer.clone()),
+        plain,
+    );
     let limited = ["list-sessions", "v", "--limit", "5"];
     shows(&limited, "GET /v/sessions?limit=5", (200, answer), plain);
-    let fake = Fake::answering(&[]);
-    let none = fake.admin(&["list-sessions", "v", "--limit", "0"]);
-    none.refuses_line("--limit");
-
     let answer = json!({"session": {"sid": "y", "uid": "joe", "channels": [
         {"name": "room", "hidden": false},
         {"name": "presence-x", "hidden": true},
@@ -100,6 +101,27 @@ fn sessions() {
         (200, answer),
         "y\t\n",
     );
+}
+
+#[test]
+fn a_list_at_its_limit_says_that_there_may_be_more() {
+    let answer = json!({"sessions": [
+        {"sid": "x", "subscriptions": 1},
+        {"sid": "y", "subscriptions": 2},
+    ]});
+    let answer = answer.to_string();
+    for (limit, whole) in [("3", true), ("2", false)] {
+        let fake = Fake::answering(&[(200, "", &answer)]);
+        let run = fake.admin(&["list-sessions", "v", "--limit", limit]);
+        assert_eq!((run.code, run.stdout.as_str()), (0, "x\t\t1\ny\t\t2\n"));
+        assert_eq!(run.stderr.starts_with("NOTE: "), !whole, "{run:?}");
+        assert_eq!(run.stderr.is_empty(), whole, "{run:?}");
+    }
+    let refusal = r#"{"error":"limit is no number from 1 to 10000"}"#;
+    let fake = Fake::answering(&[(400, "", refusal)]);
+    let run = fake.admin(&["list-subscribers", "v", "c", "--limit", "0"]);
+    run.fails(1, "limit is no number from 1 to 10000");
+    fake.was_asked("GET /v/channels/c/subscribers?limit=0");
 }
 
 #[test]

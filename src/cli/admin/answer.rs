@@ -202,6 +202,12 @@ fn visibility(hidden: bool) -> &'static str {
     if hidden { "hidden" } else { "visible" }
 }
 
+impl Subscribers {
+    pub(super) fn len(&self) -> usize {
+        self.subscribers.len()
+    }
+}
+
 impl Shown for Subscribers {
     fn sort(&mut self) {
         self.subscribers.sort_by(|a, b| a.sid.cmp(&b.sid));
@@ -239,6 +245,12 @@ impl ListedSession {
             self.uid.clone().unwrap_or_default(),
             self.subscriptions.to_string(),
         ]
+    }
+}
+
+impl Sessions {
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
     }
 }
 

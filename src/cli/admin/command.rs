@@ -11,7 +11,7 @@ use super::answer::{
 };
 use super::client::{Client, path};
 use super::error::Error;
-use super::show::{self, Form};
+use super::show::{self, Form, Shown};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 
 /// What the node is asked for. The hidden aliases are the names of 2012.
@@ -55,7 +55,12 @@ pub(super) enum Command {
     #[command(alias = "clear_channels")]
     ClearChannels(Vhost),
     /// Lists who has subscribed a channel: sid, uid, presence, data
-    ListSubscribers(Channel),
+    ListSubscribers {
+        #[command(flatten)]
+        channel: Channel,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Lists the ids of the workers of a vhost
     #[command(alias = "list_workers")]
     ListWorkers(Vhost),
@@ -63,9 +68,8 @@ pub(super) enum Command {
     ListSessions {
         #[command(flatten)]
         vhost: Vhost,
-        /// How many at most [default: the node's]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        limit: Option<u32>,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Shows a session and its channels
     ShowSession {
@@ -120,6 +124,36 @@ pub(super) struct Channel {
     /// The channel's name
     #[arg(value_name = "CHANNEL", value_parser = NonEmptyStringValueParser::new())]
     channel: String,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Limit {
+    /// How many to list at most; a node lists no more than 10,000 in one answer
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    limit: usize,
+}
+
+impl Limit {
+    /// Lists what is at `path`. Where there may be more than is listed a line on stderr
+    /// says so: it is not in the way of scripts.
+    fn list<T: Shown>(
+        &self,
+        client: &Client,
+        form: Form,
+        path: &str,
+        len: impl Fn(&T) -> usize,
+    ) -> Result<String, Error> {
+        let limit = self.limit;
+        let body = client.get(&format!("{path}?limit={limit}"))?;
+        if form.is_json() {
+            return show::json(client, form, &body);
+        }
+        let listed: T = show::parse(client, &body)?;
+        if len(&listed) >= limit {
+            eprintln!("NOTE: there may be more; --limit is {limit}, vhost-stats has the numbers");
+        }
+        Ok(show::text(form, listed))
+    }
 }
 
 /// A vhost's path without its leading slash. What else is wrong with it the node says,
@@ -181,19 +215,15 @@ impl Command {
                 show::show::<ShownChannel>(client, form, &client.get(&channel.path())?)
             }
             Self::DeleteChannel(channel) => change(Method::DELETE, &channel.path()),
-            Self::ListSubscribers(channel) => {
+            Self::ListSubscribers { channel, limit } => {
                 let path = format!("{}/subscribers", channel.path());
-                show::show::<Subscribers>(client, form, &client.get(&path)?)
+                limit.list(client, form, &path, Subscribers::len)
             }
             Self::ListWorkers(vhost) => {
                 show::show::<Workers>(client, form, &client.get(&vhost.path(&["workers"]))?)
             }
             Self::ListSessions { vhost, limit } => {
-                let mut path = vhost.path(&["sessions"]);
-                if let Some(limit) = limit {
-                    path = format!("{path}?limit={limit}");
-                }
-                show::show::<Sessions>(client, form, &client.get(&path)?)
+                limit.list(client, form, &vhost.path(&["sessions"]), Sessions::len)
             }
             Self::ShowSession { vhost, sid } => {
                 let path = vhost.path(&["sessions", sid]);
