@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Command;
+use clap::{Command, ValueHint};
 use clap_complete::Shell;
 
 use super::Failure;
@@ -27,6 +27,7 @@ Where shells look for it:
 To read one: webrocket man | man -l -")]
 pub(super) struct Man {
     /// Where to write a page for the program and one for each command
+    #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 

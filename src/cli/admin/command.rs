@@ -1,7 +1,6 @@
-use std::io::Read;
+use std::io::{Read, Write};
 
-use clap::Subcommand;
-use clap::builder::NonEmptyStringValueParser;
+use clap::{Subcommand, ValueHint};
 use serde::de::IgnoredAny;
 use ureq::http::Method;
 
@@ -76,7 +75,7 @@ pub(super) enum Command {
         #[command(flatten)]
         vhost: Vhost,
         /// The session's id
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_hint = ValueHint::Other, value_parser = named)]
         sid: String,
     },
     /// Closes the connection of a session, or of all sessions of a user
@@ -85,10 +84,10 @@ pub(super) enum Command {
         #[command(flatten)]
         vhost: Vhost,
         /// The session's id
-        #[arg(long, group = "whom", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, group = "whom", value_hint = ValueHint::Other, value_parser = named)]
         sid: Option<String>,
         /// The user's id, as given with the single access token
-        #[arg(long, group = "whom", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, group = "whom", value_hint = ValueHint::Other, value_parser = named)]
         uid: Option<String>,
     },
     /// Sends an event to a channel or to one session
@@ -97,15 +96,16 @@ pub(super) enum Command {
         #[command(flatten)]
         vhost: Vhost,
         /// To all subscribers of this channel
-        #[arg(long, group = "whom", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, group = "whom", value_hint = ValueHint::Other, value_parser = named)]
         channel: Option<String>,
         /// To this session
-        #[arg(long, group = "whom", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, group = "whom", value_hint = ValueHint::Other, value_parser = named)]
         sid: Option<String>,
         /// The event's name
+        #[arg(value_hint = ValueHint::Other)]
         event: String,
         /// The event's data, a JSON object; "-" reads it from stdin
-        #[arg(default_value = "{}", allow_hyphen_values = true)]
+        #[arg(default_value = "{}", value_hint = ValueHint::Other, allow_hyphen_values = true)]
         data: String,
     },
 }
@@ -113,7 +113,7 @@ pub(super) enum Command {
 #[derive(clap::Args)]
 pub(super) struct Vhost {
     /// The vhost's path, as /chat or chat
-    #[arg(value_name = "VHOST", value_parser = without_slash)]
+    #[arg(value_name = "VHOST", value_hint = ValueHint::Other, value_parser = without_slash)]
     vhost: String,
 }
 
@@ -122,14 +122,14 @@ pub(super) struct Channel {
     #[command(flatten)]
     vhost: Vhost,
     /// The channel's name
-    #[arg(value_name = "CHANNEL", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "CHANNEL", value_hint = ValueHint::Other, value_parser = named)]
     channel: String,
 }
 
 #[derive(clap::Args)]
 pub(super) struct Limit {
     /// How many to list at most; a node lists no more than 10,000 in one answer
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, default_value_t = 10_000)]
     limit: usize,
 }
 
@@ -150,20 +150,30 @@ impl Limit {
         }
         let listed: T = show::parse(client, &body)?;
         if len(&listed) >= limit {
-            eprintln!("NOTE: there may be more; --limit is {limit}, vhost-stats has the numbers");
+            let note = "there may be more; vhost-stats tells how many there are";
+            // Where it cannot be said the list is none the worse.
+            let _ = writeln!(std::io::stderr(), "NOTE: --limit is {limit}: {note}");
         }
         Ok(show::text(form, listed))
     }
 }
 
 /// A vhost's path without its leading slash. What else is wrong with it the node says,
-/// but nothing at all would make the path of one vhost that of all.
+/// but without any name the path of one vhost would be that of all.
 fn without_slash(path: &str) -> Result<String, &'static str> {
     let path = path.strip_prefix('/').unwrap_or(path);
     if path.is_empty() {
         return Err("a vhost has a name, as /chat");
     }
     Ok(path.to_owned())
+}
+
+/// A name or an id, whatever it be; see [`without_slash`].
+fn named(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        return Err("a name has at least one character");
+    }
+    Ok(text.to_owned())
 }
 
 impl Vhost {

@@ -9,12 +9,12 @@ mod error;
 mod line;
 mod show;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, ValueHint};
 
 use client::{Address, Client};
 use command::Command;
@@ -48,6 +48,7 @@ Exit codes:
   3  the node cannot be reached, or gave no valid answer
   4  the cookie cannot be read, or is not the node's
   5  there is no such vhost, channel, session or user
+
 The names of 2012 (add_vhost, ...) are understood too; with them every failure exits with 1.";
 
 #[derive(clap::Args)]
@@ -59,6 +60,7 @@ struct Options {
         global = true,
         env = "WEBROCKET_ADMIN_ADDR",
         value_name = "ADDR",
+        value_hint = ValueHint::Hostname,
         default_value = "127.0.0.1:8082"
     )]
     admin_addr: Address,
@@ -69,7 +71,8 @@ struct Options {
         global = true,
         env = "WEBROCKET_COOKIE",
         hide_env_values = true,
-        value_name = "COOKIE"
+        value_name = "COOKIE",
+        value_hint = ValueHint::Other
     )]
     cookie: Option<String>,
     /// The file with the node's cookie
@@ -77,11 +80,18 @@ struct Options {
         long,
         global = true,
         env = "WEBROCKET_COOKIE_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath
     )]
     cookie_file: Option<PathBuf>,
     /// The node's name [default: the host's name]
-    #[arg(long, global = true, env = "WEBROCKET_NODE_NAME", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEBROCKET_NODE_NAME",
+        value_name = "NAME",
+        value_hint = ValueHint::Other
+    )]
     node: Option<String>,
     /// Where the node keeps its cookie
     #[arg(
@@ -89,6 +99,7 @@ struct Options {
         global = true,
         env = "WEBROCKET_NODE_STORAGE_DIR",
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         default_value = "/var/lib/webrocket"
     )]
     storage_dir: PathBuf,
@@ -98,6 +109,7 @@ struct Options {
         global = true,
         env = "WEBROCKET_ADMIN_TIMEOUT",
         value_name = "SECONDS",
+        value_hint = ValueHint::Other,
         default_value_t = ADMIN_ANSWER_TIMEOUT.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
@@ -130,11 +142,13 @@ fn attempt(arguments: &Arguments, matches: &ArgMatches, line: &Line) -> Result<(
 }
 
 fn complain(error: &Error) {
+    let mut stderr = io::stderr();
     let text = show::clean(&error.to_string()).into_owned();
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if colours {
-        eprintln!("\x1b[31mERR: {text}\x1b[0m");
+    let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // Where not even this can be said there is nobody to tell; the exit code is left.
+    let _ = if colours {
+        writeln!(stderr, "\x1b[31mERR: {text}\x1b[0m")
     } else {
-        eprintln!("ERR: {text}");
-    }
+        writeln!(stderr, "ERR: {text}")
+    };
 }
