@@ -380,6 +380,18 @@ pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
 pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
 
+/// Time in which `webrocket admin` reaches its node: three tries of the kernel, at 0, 1
+/// and 3 seconds. Past it: exit code 3.
+pub const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time of a whole exchange of `webrocket admin`, unless it is told another: the node
+/// says itself that it is late before the command gives up on it. Past it: exit code 3.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that `webrocket admin` reads. A vhost full of channels with the
+/// longest names is listed in 1 GB. Past it: exit code 3.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -394,6 +406,9 @@ const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
 const _: () = assert!(QUESTION_TIMEOUT.as_nanos() < ADMIN_TIMEOUT.as_nanos());
 const _: () = assert!(2 * BUSY_CHANNELS_MAX <= QUESTION_VISITS_MAX);
+const _: () = assert!(
+    ADMIN_CONNECT_TIMEOUT.as_secs() + ADMIN_TIMEOUT.as_secs() < ADMIN_ANSWER_TIMEOUT.as_secs()
+);
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
 const _: () = assert!(COMPLETIONS_PER_TURN_MAX <= COMPLETION_ENTRIES as usize);
 const _: () = assert!(ACCEPT_PAUSE_MIN.as_nanos() < ACCEPT_PAUSE_MAX.as_nanos());

@@ -47,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("io_uring", &["net"]),
     ("libc", &["net", "sys"]),
     ("kosmonaut", &["cli"]),
+    ("ureq", &["cli"]),
 ];
 
 /// A peer's bytes come this far: no input may end a shard.

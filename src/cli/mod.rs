@@ -3,14 +3,17 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod config;
 mod demo;
 mod log;
+mod manual;
 mod serve;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A WebSocket broker between browsers and backend applications.
 #[derive(Parser)]
@@ -29,6 +32,9 @@ enum Command {
     Serve(config::Flags),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
+    Admin(admin::Arguments),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
@@ -54,7 +60,11 @@ const INVALID: u8 = 2;
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let line = admin::Line::new(std::env::args_os(), Arguments::command());
+    let (arguments, matches) = match line.parse::<Arguments>() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
     let Arguments { command, log } = arguments;
     // The settings of `serve` have a say in what is logged.
     if !matches!(command, Command::Serve(_))
@@ -66,6 +76,9 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(flags) => serve::run(flags, &log),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Admin(arguments) => return admin::run(&arguments, &matches, &line),
+        Command::Completions(arguments) => manual::complete(&arguments, Arguments::command()),
+        Command::Man(arguments) => manual::write(&arguments, Arguments::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,6 +103,11 @@ enum Failure {
     #[error("{what}: {source}")]
     System {
         what: &'static str,
+        source: std::io::Error,
+    },
+    #[error("manual pages in {}: {source}", dir.display())]
+    Page {
+        dir: std::path::PathBuf,
         source: std::io::Error,
     },
     #[error("some connections were not closed in time")]
@@ -128,6 +146,18 @@ async fn stop_signal() -> Result<(), Failure> {
     tokio::select! {
         outcome = tokio::signal::ctrl_c() => outcome.map_err(Failure::system("signals")),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Writes to stdout. Where the reader has seen enough, as `head` has, all is well.
+fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
