@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod doctor;
 mod serve;
 
 use std::io::IsTerminal;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
+    /// Tells what this host lacks to carry many connections, and what mends it
+    Doctor(doctor::Arguments),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +90,8 @@ enum Failure {
         what: &'static str,
         source: std::io::Error,
     },
+    #[error("{0}")]
+    Unfit(&'static str),
     #[error("some connections were not closed in time")]
     NotDrained,
 }

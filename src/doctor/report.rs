@@ -1,0 +1,247 @@
+//! A diagnosis for people, 80 columns wide, and for programs.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::figures::grouped;
+use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
+use super::{Ceiling, Diagnosis};
+
+/// The terminal that everything fits.
+const COLUMNS: usize = 80;
+
+/// Raised with every change that a reader of the JSON could stumble over: a
+/// field that goes or means something else. New fields and findings are none.
+const SCHEMA: u32 = 1;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// How much the report for people shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Only what is not in order.
+    Wrong,
+    /// Every finding.
+    All,
+}
+
+/// Writes one JSON object; `docs/doctor.md` describes it.
+///
+/// # Errors
+/// What `output` refuses.
+pub fn write_json(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: u32,
+        version: &'static str,
+        severity: Severity,
+        #[serde(flatten)]
+        diagnosis: &'a Diagnosis,
+    }
+    let document = Document {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        severity: diagnosis.severity(),
+        diagnosis,
+    };
+    serde_json::to_writer_pretty(&mut *output, &document)?;
+    writeln!(output)
+}
+
+/// Writes the report for people, styled for a terminal.
+///
+/// # Errors
+/// What `output` refuses.
+pub fn write_text(
+    output: &mut impl Write,
+    diagnosis: &Diagnosis,
+    detail: Detail,
+) -> io::Result<()> {
+    let demand = &diagnosis.demand;
+    writeln!(
+        output,
+        "{BOLD}Can this host carry {} connections on {} shards?{BOLD:#}",
+        grouped(demand.connections),
+        demand.shards
+    )?;
+    let mut group = None;
+    for finding in &diagnosis.findings {
+        if finding.severity == Severity::Ok && detail == Detail::Wrong {
+            continue;
+        }
+        if group != Some(finding.group) {
+            group = Some(finding.group);
+            writeln!(output, "\n{BOLD}{}{BOLD:#}", finding.group.title())?;
+        }
+        write_finding(output, finding)?;
+    }
+    write_fixes(output, diagnosis)?;
+    write_ceiling(output, diagnosis)?;
+    write_summary(output, diagnosis, detail)
+}
+
+fn write_finding(output: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    let (severity, style) = (finding.severity, finding.severity.style());
+    writeln!(
+        output,
+        "  {style}{:<8}{style:#} {BOLD}{}{BOLD:#}",
+        severity.name(),
+        finding.id,
+    )?;
+    paragraph(output, "found   ", &finding.found)?;
+    if severity == Severity::Ok {
+        return Ok(());
+    }
+    paragraph(output, "wanted  ", &finding.wanted)?;
+    let limits = format!("{}: {}", finding.affects.name(), finding.limits);
+    paragraph(output, "limits  ", &limits)
+}
+
+/// One indented paragraph, its first line led by its name.
+fn paragraph(output: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+    let indent = " ".repeat(11);
+    let first = format!("{indent}{name}");
+    let next = " ".repeat(first.len());
+    let options = textwrap::Options::new(COLUMNS)
+        .initial_indent(&first)
+        .subsequent_indent(&next)
+        .break_words(false);
+    for line in textwrap::wrap(text, options) {
+        writeln!(output, "{line}")?;
+    }
+    Ok(())
+}
+
+/// All lines file by file, ready to be pasted.
+fn write_fixes(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    let mut fixes: Vec<&Fix> = diagnosis
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.fixes)
+        .collect();
+    if fixes.is_empty() {
+        return Ok(());
+    }
+    // Stable: within a file the lines keep the order of their findings.
+    fixes.sort_by_key(|fix| fix.place);
+    writeln!(output, "\n{BOLD}Lines that mend it{BOLD:#}")?;
+    let mut place: Option<Place> = None;
+    let mut written: Vec<&Fix> = Vec::new();
+    for fix in fixes {
+        if written.contains(&fix) {
+            continue;
+        }
+        if place != Some(fix.place) {
+            place = Some(fix.place);
+            writeln!(output, "  {DIM}# {}{DIM:#}", fix.place.title())?;
+        }
+        writeln!(output, "  {}", fix.line)?;
+        written.push(fix);
+    }
+    Ok(())
+}
+
+fn write_ceiling(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    let Ceiling {
+        connections,
+        bounds,
+    } = &diagnosis.ceiling;
+    writeln!(
+        output,
+        "\n{BOLD}Predicted ceiling: {} connections{BOLD:#}",
+        grouped(*connections)
+    )?;
+    for bound in bounds {
+        writeln!(
+            output,
+            "  {:<18}{:>14}  {DIM}{}{DIM:#}",
+            bound.name,
+            grouped(bound.connections),
+            bound.how
+        )?;
+    }
+    let mut text = String::new();
+    if let Some(first) = bounds.first() {
+        text = format!("{} binds first", first.name);
+        if let Some(next) = bounds.get(1) {
+            text += &format!(
+                "; were it raised, {} would be next, at {}",
+                next.name,
+                grouped(next.connections)
+            );
+        }
+        text += ". ";
+    }
+    text += "A prediction: the least of these bounds, for connections that are mostly idle. \
+             What they send and receive takes core time and buffers on top; \
+             docs/performance.md has the measured costs.";
+    for line in textwrap::wrap(&text, COLUMNS - 2) {
+        writeln!(output, "  {line}")?;
+    }
+    Ok(())
+}
+
+fn write_summary(output: &mut impl Write, diagnosis: &Diagnosis, detail: Detail) -> io::Result<()> {
+    let count = |severity| diagnosis.count(severity);
+    let hint = match detail {
+        Detail::Wrong => " (--all shows them)",
+        Detail::All => "",
+    };
+    writeln!(
+        output,
+        "\nfailures {}, warnings {}, notes {}, ok {}{hint}. Each is explained under its\n\
+         name in tuning/README.md.",
+        count(Severity::Failure),
+        count(Severity::Warning),
+        count(Severity::Note),
+        count(Severity::Ok),
+    )
+}
+
+impl Severity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Failure => "FAILURE",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Ok => AnsiColor::Green.on_default(),
+            Self::Note => AnsiColor::Cyan.on_default(),
+            Self::Warning => AnsiColor::Yellow.on_default().bold(),
+            Self::Failure => AnsiColor::Red.on_default().bold(),
+        }
+    }
+}
+
+impl Affects {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Connections => "connections",
+            Self::Deliveries => "deliveries",
+            Self::Latency => "latency",
+        }
+    }
+}
+
+impl Group {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Kernel => "Kernel",
+            Self::Descriptors => "Descriptors",
+            Self::Network => "Network",
+            Self::Memory => "Memory",
+            Self::Cores => "Cores",
+            Self::Card => "Network card",
+            Self::Cgroup => "Control group",
+        }
+    }
+}
