@@ -1,8 +1,7 @@
 use std::io;
 
 use super::{Failure, default_shards};
-use crate::doctor::{Demand, Detail, Host, Severity, examine, write_json, write_text};
-use crate::net;
+use crate::doctor::{Demand, Detail, Severity, examine_here, write_json, write_text};
 
 /// What the README and the tuning files are about.
 const CONNECTIONS: u32 = 100_000;
@@ -37,7 +36,7 @@ would not start here, or not carry the connections asked for; 2 the command line
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let shards = arguments.shards.unwrap_or_else(default_shards);
     let demand = Demand::new(arguments.connections, shards);
-    let diagnosis = examine(&Host::at("/"), demand, &net::probe());
+    let diagnosis = examine_here(demand);
     let written = if arguments.json {
         write_json(&mut io::stdout().lock(), &diagnosis)
     } else {

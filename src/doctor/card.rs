@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Demand;
+use super::figures::counted;
 use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
 use super::host::{Host, cpu_list, cpu_mask};
 
@@ -73,24 +74,22 @@ fn receive(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
         severity,
         affects: Affects::Deliveries,
         found: format!(
-            "{card}: {} queues on {cores} cores, RPS {}",
-            queues.len(),
+            "{card}: {} on {}, RPS {}",
+            counted(queues.len() as u64, "queue"),
+            counted(cores, "core"),
             if steered.is_empty() { "off" } else { "on" }
         ),
-        wanted: format!("{} cores that receive", demand.shards),
+        wanted: counted(demand.shards, "core"),
         limits: "The kernel's part of receiving runs on the cores that the card interrupts: \
                  where they are fewer than shards, they are full while others wait. RPS \
                  spreads it in software."
             .into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),
-            _ => queues
-                .iter()
-                .map(|queue| {
-                    let file = format!("/sys/class/net/{card}/queues/{queue}/rps_cpus");
-                    Fix::new(Place::Tmpfiles, format!("w {file} - - - - {all}"))
-                })
-                .collect(),
+            _ => vec![Fix::new(
+                Place::Tmpfiles,
+                format!("w /sys/class/net/{card}/queues/rx-*/rps_cpus - - - - {all}"),
+            )],
         },
     })
 }
@@ -115,8 +114,8 @@ fn send(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
         severity,
         affects: Affects::Deliveries,
         found: format!(
-            "{card}: {} queues, XPS {}",
-            queues.len(),
+            "{card}: {}, XPS {}",
+            counted(queues.len() as u64, "queue"),
             match (queues.len(), assigned.is_empty()) {
                 (1, _) => "of no use",
                 (_, true) => "off",
@@ -128,9 +127,11 @@ fn send(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
             .into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),
+            // With more queues than cores the last ones are nobody's.
             _ => queues
                 .iter()
                 .enumerate()
+                .take(cores.len())
                 .map(|(at, queue)| {
                     let own: Vec<u32> = cores
                         .iter()

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::figures::{bytes, grouped};
+use super::figures::{bytes, counted, grouped};
 use super::finding::{Affects, Finding, Severity};
 use super::host::Host;
 use super::{Demand, descriptors, memory, network};
@@ -20,7 +20,7 @@ pub struct Ceiling {
 /// One bound on the number of connections.
 #[derive(Debug, Serialize)]
 pub struct Bound {
-    /// What binds: the id of a finding, `memory` or `slots`.
+    /// The id of the finding that binds.
     pub name: &'static str,
     /// Connections that it allows.
     pub connections: u64,
@@ -44,11 +44,14 @@ pub(super) fn predict(host: &Host, demand: &Demand, findings: &[Finding]) -> Cei
 }
 
 fn slots(demand: &Demand) -> Bound {
-    let per_shard = CONNECTIONS_PER_SHARD_MAX as u64;
     Bound {
         name: "slots",
-        connections: demand.shards * per_shard,
-        how: format!("{} shards of {} each", demand.shards, grouped(per_shard)),
+        connections: descriptors::slot_connections(demand),
+        how: format!(
+            "{} of {} each",
+            counted(demand.shards, "shard"),
+            grouped(CONNECTIONS_PER_SHARD_MAX as u64)
+        ),
     }
 }
 

@@ -9,8 +9,14 @@ use super::host::{Host, UNLIMITED};
 /// Version 1 says "no limit" with the largest number of whole pages.
 const UNLIMITED_FROM: u64 = 1 << 62;
 
-/// Threads of a node besides its shards: control, store, and those that wait for both.
+/// Threads of a node besides its shards': the main one, control and the store's.
 const NODE_THREADS: u64 = 32;
+
+/// Threads of a shard: its own, and one of its executor for calls that block.
+const SHARD_THREADS: u64 = 2;
+
+/// What a fix sets: enough for the most shards that a node can have.
+const TASKS: u64 = 1024;
 
 pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     findings.extend(memory(host));
@@ -128,7 +134,7 @@ fn cpu(host: &Host, demand: &Demand) -> Option<Finding> {
 
 fn pids(host: &Host, demand: &Demand) -> Option<Finding> {
     let max = least(host, "pids", &["pids.max"]).unwrap_or(UNLIMITED);
-    let needed = demand.shards + NODE_THREADS;
+    let needed = demand.shards * SHARD_THREADS + NODE_THREADS;
     if max == UNLIMITED {
         return None;
     }
@@ -143,7 +149,7 @@ fn pids(host: &Host, demand: &Demand) -> Option<Finding> {
         limits: "Threads count as processes: a shard without its thread does not start.".into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),
-            _ => vec![Fix::new(Place::Unit, "TasksMax=512")],
+            _ => vec![Fix::new(Place::Unit, format!("TasksMax={TASKS}"))],
         },
     })
 }

@@ -1,6 +1,7 @@
 //! Processors: their speed, their memory, their clock, and who shares them.
 
-use super::figures::grouped;
+use super::Demand;
+use super::figures::{counted, grouped};
 use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
 use super::host::{Host, cpu_list};
 
@@ -16,9 +17,10 @@ const FAST_CLOCKS: &[&str] = &[
 /// from which on a shard that waits for its core shows in the latencies.
 const STEAL_PERCENT_MAX: u64 = 1;
 
-pub(super) fn check(host: &Host, findings: &mut Vec<Finding>) {
+pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     findings.extend(governor(host));
     findings.extend(clock(host));
+    findings.extend(pinning(host, demand));
     findings.extend(numa(host));
     findings.extend(mitigations(host));
     findings.extend(steal(host));
@@ -80,6 +82,34 @@ fn clock(host: &Host) -> Option<Finding> {
     })
 }
 
+/// Shard n stays on core n where there are cores enough.
+fn pinning(host: &Host, demand: &Demand) -> Option<Finding> {
+    let allowed = host.cores()?;
+    let missing = (0..demand.shards).any(|core| !allowed.iter().any(|one| u64::from(*one) == core));
+    let severity = match (demand.shards > allowed.len() as u64, missing) {
+        (true, _) => Severity::Note,
+        (false, missing) => Severity::Warning.unless(!missing),
+    };
+    Some(Finding {
+        id: "pinning",
+        group: Group::Cores,
+        severity,
+        affects: Affects::Latency,
+        found: format!("cores {}", host.status("Cpus_allowed_list")?),
+        wanted: format!("cores 0 to {}", demand.shards - 1),
+        limits: "Shard n stays on core n; a control group without that core refuses it. With \
+                 more shards than cores none is pinned, and they wait for each other."
+            .into(),
+        fixes: match severity {
+            Severity::Warning => vec![Fix::new(
+                Place::Unit,
+                format!("AllowedCPUs=0-{}", demand.shards - 1),
+            )],
+            _ => Vec::new(),
+        },
+    })
+}
+
 fn numa(host: &Host) -> Option<Finding> {
     let nodes = cpu_list(&host.text("sys/devices/system/node/online")?)?.len();
     let severity = Severity::Note.unless(nodes <= 1);
@@ -88,20 +118,32 @@ fn numa(host: &Host) -> Option<Finding> {
         group: Group::Cores,
         severity,
         affects: Affects::Latency,
-        found: format!("{nodes} nodes"),
+        found: counted(nodes as u64, "node"),
         wanted: "1".into(),
         limits: "Shards hand messages to each other, and from one NUMA node to the next that \
                  takes two to three times as long. Let shards and the network card share one."
             .into(),
-        fixes: match severity {
-            Severity::Ok => Vec::new(),
-            _ => vec![
-                Fix::new(Place::Unit, "CPUAffinity=numa"),
+        fixes: match (severity, cores_of_first_node(host)) {
+            (Severity::Note, Some(cores)) => vec![
+                Fix::new(Place::Unit, format!("CPUAffinity=0-{}", cores - 1)),
+                Fix::new(Place::Unit, "NUMAPolicy=preferred"),
                 Fix::new(Place::Unit, "NUMAMask=0"),
-                Fix::new(Place::Unit, "NUMAPolicy=bind"),
             ],
+            _ => Vec::new(),
         },
     })
+}
+
+/// How many cores, counted from 0 on, are the first node's; shards take the
+/// first ones. `None` where the numbering goes back and forth between nodes.
+fn cores_of_first_node(host: &Host) -> Option<usize> {
+    let cores = cpu_list(&host.text("sys/devices/system/node/node0/cpulist")?)?;
+    let count = cores
+        .iter()
+        .zip(0..)
+        .take_while(|(core, at)| *core == at)
+        .count();
+    (count > 1).then_some(count)
 }
 
 /// Only those that make each system call dearer; the others cost little.
@@ -110,6 +152,7 @@ fn mitigations(host: &Host) -> Option<Finding> {
     let dear = [
         ("meltdown", "PTI"),
         ("retbleed", "IBRS"),
+        ("retbleed", "untrained return thunk"),
         ("spectre_v2", "IBRS"),
         ("mds", "Clear CPU buffers"),
     ];
@@ -120,7 +163,7 @@ fn mitigations(host: &Host) -> Option<Finding> {
             let text = host.text(&format!("{folder}/{name}"))?;
             let mitigation = text.strip_prefix("Mitigation: ")?;
             let first = mitigation.split([';', ',']).next().unwrap_or_default();
-            first.contains(sign).then(|| format!("{name}: {first}"))
+            (first == *sign).then(|| format!("{name}: {first}"))
         })
         .collect();
     Some(Finding {

@@ -4,12 +4,14 @@ use super::Demand;
 use super::figures::grouped;
 use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
 use super::host::Host;
+use crate::limits::CONNECTIONS_PER_SHARD_MAX;
 
-/// Descriptors of a node that are no connections: listeners, rings, wake-ups,
-/// store and logs, and operators' connections.
+/// Descriptors of a node that are no connections: a fresh one has 17 and 8 for
+/// each shard (counted with 1, 2 and 8 shards); the rest is for operators'
+/// connections and the store.
 const NODE_DESCRIPTORS: u64 = 128;
 
-/// As many again of each shard: its three rings, listeners and wake-ups.
+/// Descriptors of a shard: its rings, listeners and wake-ups, twice over.
 const SHARD_DESCRIPTORS: u64 = 16;
 
 /// What the tuning files set; enough for a million connections.
@@ -22,6 +24,7 @@ pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     findings.extend(nofile(host, demand));
     findings.extend(nr_open(host, demand));
     findings.extend(file_max(host, demand));
+    findings.push(slots(demand));
 }
 
 /// Descriptors that a node takes besides those of its connections.
@@ -44,6 +47,11 @@ pub(super) fn file_max_connections(host: &Host, demand: &Demand) -> Option<u64> 
     let [max] = host.sysctl("fs.file-max")?;
     let [taken, _, _] = host.sysctl("fs.file-nr").unwrap_or([0; 3]);
     Some(max.saturating_sub(taken).saturating_sub(reserved(demand)))
+}
+
+/// Connections that the shards have places for.
+pub(super) fn slot_connections(demand: &Demand) -> u64 {
+    demand.shards * CONNECTIONS_PER_SHARD_MAX as u64
 }
 
 fn nofile(host: &Host, demand: &Demand) -> Option<Finding> {
@@ -114,4 +122,18 @@ fn file_max(host: &Host, demand: &Demand) -> Option<Finding> {
             _ => vec![Fix::sysctl("fs.file-max", value)],
         },
     })
+}
+
+fn slots(demand: &Demand) -> Finding {
+    let connections = slot_connections(demand);
+    Finding {
+        id: "slots",
+        group: Group::Descriptors,
+        severity: Severity::Failure.unless(connections >= demand.connections),
+        affects: Affects::Connections,
+        found: grouped(connections),
+        wanted: format!("{} or more", grouped(demand.connections)),
+        limits: "Places for connections in the shards; more shards have more.".into(),
+        fixes: Vec::new(),
+    }
 }

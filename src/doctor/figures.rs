@@ -11,6 +11,12 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// So many of a thing: `1 queue`, `2,000 queues`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
+}
+
 /// Bytes in the largest unit of which there is one: `23.5 GiB`, `512 KiB`.
 pub(super) fn bytes(count: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];

@@ -98,11 +98,11 @@ impl Place {
     /// The file, or what stands for it, and how its lines take effect.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Sysctl => "/etc/sysctl.d/90-webrocket.conf, then `sysctl --system`",
-            Self::Limits => "/etc/security/limits.d/webrocket.conf, then a new login",
-            Self::Unit => "webrocket.service, [Service]",
-            Self::KernelCommandLine => "kernel command line, then a reboot",
-            Self::Tmpfiles => "/etc/tmpfiles.d/webrocket.conf, then `systemd-tmpfiles --create`",
+            Self::Sysctl => "/etc/sysctl.d/90-webrocket.conf; sysctl --system",
+            Self::Limits => "/etc/security/limits.d/webrocket.conf; log in anew",
+            Self::Unit => "webrocket.service, [Service]; systemctl daemon-reload",
+            Self::KernelCommandLine => "kernel command line; reboot",
+            Self::Tmpfiles => "/etc/tmpfiles.d/webrocket.conf; systemd-tmpfiles --create",
         }
     }
 }

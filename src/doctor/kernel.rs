@@ -48,10 +48,8 @@ fn io_uring(ring: &Result<(), ProbeError>) -> Finding {
         limits: "Every shard waits in a ring of its own: without one no shard starts. In a \
                  container the seccomp profile must allow the io_uring system calls too."
             .into(),
-        fixes: match ring {
-            Ok(()) => Vec::new(),
-            Err(_) => vec![Fix::sysctl("kernel.io_uring_disabled", 0)],
-        },
+        // What forbids it is a finding of its own, with its line.
+        fixes: Vec::new(),
     }
 }
 

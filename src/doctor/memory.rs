@@ -18,7 +18,8 @@ const USER_BYTES: u64 = 512;
 /// Both.
 pub(super) const CONNECTION_BYTES: u64 = KERNEL_BYTES + USER_BYTES;
 
-/// Bytes of a shard without connections: rings, buffers and its executor.
+/// Bytes of a shard without connections when its rings and buffers are in full
+/// use; a fresh one has not touched a tenth of them.
 const SHARD_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {

@@ -26,7 +26,7 @@ pub use report::{Detail, write_json, write_text};
 
 use serde::Serialize;
 
-use crate::net::ProbeError;
+use crate::net::{self, ProbeError};
 
 /// What a host is judged for.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -46,7 +46,7 @@ impl Demand {
 }
 
 /// Everything that was looked at, in the order of its groups, and what follows.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Diagnosis {
     /// What the host was judged for.
     pub demand: Demand,
@@ -56,14 +56,19 @@ pub struct Diagnosis {
     pub ceiling: Ceiling,
 }
 
-/// Looks at everything. `ring` is the outcome of [`net::probe`](crate::net::probe).
+/// Looks at this host, and tries a ring on it. Takes a few milliseconds.
+pub fn examine_here(demand: Demand) -> Diagnosis {
+    examine(&Host::at("/"), demand, &net::probe())
+}
+
+/// Looks at everything. `ring` is the outcome of [`net::probe`].
 pub fn examine(host: &Host, demand: Demand, ring: &Result<(), ProbeError>) -> Diagnosis {
     let mut findings = Vec::new();
     kernel::check(host, ring, &mut findings);
     descriptors::check(host, &demand, &mut findings);
     network::check(host, &demand, &mut findings);
     memory::check(host, &demand, &mut findings);
-    cores::check(host, &mut findings);
+    cores::check(host, &demand, &mut findings);
     card::check(host, &demand, &mut findings);
     cgroup::check(host, &demand, &mut findings);
     let ceiling = ceiling::predict(host, &demand, &findings);

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::figures::grouped;
-use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
-use super::{Ceiling, Diagnosis};
+use super::figures::{counted, grouped};
+use super::finding::{Affects, Finding, Fix, Group, Severity};
+use super::{Ceiling, Demand, Diagnosis};
 
 /// The terminal that everything fits.
 const COLUMNS: usize = 80;
@@ -38,14 +38,27 @@ pub fn write_json(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<
         schema: u32,
         version: &'static str,
         severity: Severity,
-        #[serde(flatten)]
-        diagnosis: &'a Diagnosis,
+        demand: Demand,
+        findings: Vec<Explained<'a>>,
+        ceiling: &'a Ceiling,
     }
+    #[derive(Serialize)]
+    struct Explained<'a> {
+        #[serde(flatten)]
+        finding: &'a Finding,
+        explained: String,
+    }
+    let findings = diagnosis.findings.iter().map(|finding| Explained {
+        finding,
+        explained: format!("tuning/README.md#{}", finding.id),
+    });
     let document = Document {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         severity: diagnosis.severity(),
-        diagnosis,
+        demand: diagnosis.demand,
+        findings: findings.collect(),
+        ceiling: &diagnosis.ceiling,
     };
     serde_json::to_writer_pretty(&mut *output, &document)?;
     writeln!(output)
@@ -63,9 +76,9 @@ pub fn write_text(
     let demand = &diagnosis.demand;
     writeln!(
         output,
-        "{BOLD}Can this host carry {} connections on {} shards?{BOLD:#}",
-        grouped(demand.connections),
-        demand.shards
+        "{BOLD}Can this host carry {} on {}?{BOLD:#}",
+        counted(demand.connections, "connection"),
+        counted(demand.shards, "shard")
     )?;
     let mut group = None;
     for finding in &diagnosis.findings {
@@ -78,7 +91,6 @@ pub fn write_text(
         }
         write_finding(output, finding)?;
     }
-    write_fixes(output, diagnosis)?;
     write_ceiling(output, diagnosis)?;
     write_summary(output, diagnosis, detail)
 }
@@ -97,7 +109,8 @@ fn write_finding(output: &mut impl Write, finding: &Finding) -> io::Result<()> {
     }
     paragraph(output, "wanted  ", &finding.wanted)?;
     let limits = format!("{}: {}", finding.affects.name(), finding.limits);
-    paragraph(output, "limits  ", &limits)
+    paragraph(output, "limits  ", &limits)?;
+    write_fixes(output, &finding.fixes)
 }
 
 /// One indented paragraph, its first line led by its name.
@@ -115,31 +128,21 @@ fn paragraph(output: &mut impl Write, name: &str, text: &str) -> io::Result<()> 
     Ok(())
 }
 
-/// All lines file by file, ready to be pasted.
-fn write_fixes(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
-    let mut fixes: Vec<&Fix> = diagnosis
-        .findings
-        .iter()
-        .flat_map(|finding| &finding.fixes)
-        .collect();
-    if fixes.is_empty() {
-        return Ok(());
-    }
-    // Stable: within a file the lines keep the order of their findings.
-    fixes.sort_by_key(|fix| fix.place);
-    writeln!(output, "\n{BOLD}Lines that mend it{BOLD:#}")?;
-    let mut place: Option<Place> = None;
-    let mut written: Vec<&Fix> = Vec::new();
+/// Lines to be pasted as they are, under the file that they belong to.
+fn write_fixes(output: &mut impl Write, fixes: &[Fix]) -> io::Result<()> {
+    let mut place = None;
     for fix in fixes {
-        if written.contains(&fix) {
-            continue;
-        }
         if place != Some(fix.place) {
+            let name = if place.is_none() { "mend" } else { "or" };
             place = Some(fix.place);
-            writeln!(output, "  {DIM}# {}{DIM:#}", fix.place.title())?;
+            writeln!(
+                output,
+                "{:11}{name:<8}{DIM}# {}{DIM:#}",
+                "",
+                fix.place.title()
+            )?;
         }
-        writeln!(output, "  {}", fix.line)?;
-        written.push(fix);
+        writeln!(output, "{:19}{}", "", fix.line)?;
     }
     Ok(())
 }
@@ -192,8 +195,8 @@ fn write_summary(output: &mut impl Write, diagnosis: &Diagnosis, detail: Detail)
     };
     writeln!(
         output,
-        "\nfailures {}, warnings {}, notes {}, ok {}{hint}. Each is explained under its\n\
-         name in tuning/README.md.",
+        "\nfailures {}, warnings {}, notes {}, ok {}{hint}\n\
+         tuning/README.md explains each under its name, and how to go back.",
         count(Severity::Failure),
         count(Severity::Warning),
         count(Severity::Note),
