@@ -30,6 +30,24 @@ pub(super) struct Arguments {
     strict: bool,
 }
 
+/// Logs what keeps this host from carrying what the node is configured for, and
+/// how many connections it would carry.
+pub(super) fn log_at_start(connections_max: u32, shards: u16) {
+    // A node without a bound asks for nothing in particular.
+    let connections = match connections_max {
+        u32::MAX => 1,
+        bound => bound,
+    };
+    let diagnosis = examine_here(Demand::new(connections, shards));
+    for line in diagnosis.brief() {
+        tracing::warn!("this host: {line}");
+    }
+    if let Some(bound) = diagnosis.ceiling.bounds.first() {
+        let (connections, by) = (bound.connections, bound.name);
+        tracing::info!(connections, by, "predicted ceiling of this host");
+    }
+}
+
 const EXIT_CODES: &str = "Exit codes: 0 no failure (with --strict: no warning either); 1 a node \
 would not start here, or not carry the connections asked for; 2 the command line is wrong.";
 
@@ -53,10 +71,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         written => written.map_err(Failure::system("report"))?,
     }
     match diagnosis.severity() {
-        Severity::Failure => Err(Failure::Unfit("this host has failures")),
-        Severity::Warning if arguments.strict => {
-            Err(Failure::Unfit("this host has warnings, and --strict is on"))
-        }
+        Severity::Failure => Err(Failure::Unfit(
+            "this host lacks what a node, or so many connections, need",
+        )),
+        Severity::Warning if arguments.strict => Err(Failure::Unfit(
+            "this host has warnings, and --strict counts them",
+        )),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Failure, STOP_TIMEOUT, default_shards, runtime, stop_signal};
+use super::{Failure, STOP_TIMEOUT, default_shards, doctor, runtime, stop_signal};
+use crate::model::Quotas;
 use crate::server::{Config, Node};
 
 #[derive(clap::Args)]
@@ -42,6 +43,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let shards = config.shards;
     let runtime = runtime()?;
+    doctor::log_at_start(Quotas::default().connections_max, shards);
     let node = Node::start(config)?;
     println!("node       {node_name}, {shards} shards");
     println!("cookie     {}", node.cookie());

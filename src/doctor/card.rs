@@ -79,7 +79,7 @@ fn receive(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
             counted(cores, "core"),
             if steered.is_empty() { "off" } else { "on" }
         ),
-        wanted: counted(demand.shards, "core"),
+        wanted: format!("{} that receive", counted(demand.shards, "core")),
         limits: "The kernel's part of receiving runs on the cores that the card interrupts: \
                  where they are fewer than shards, they are full while others wait. RPS \
                  spreads it in software."

@@ -123,6 +123,20 @@ impl Fix {
     }
 }
 
+impl Finding {
+    /// All of it in one line.
+    pub(super) fn brief(&self) -> String {
+        let Self {
+            id, found, wanted, ..
+        } = self;
+        let mut line = format!("{id} is {found}, wanted {wanted}");
+        if let Some(fix) = self.fixes.first() {
+            line += &format!("; mend with {:?}", fix.line);
+        }
+        line
+    }
+}
+
 impl Severity {
     /// `Ok` where it `holds`, else this severity.
     pub(super) fn unless(self, holds: bool) -> Self {

@@ -24,9 +24,14 @@ pub use finding::{Affects, Finding, Fix, Group, Place, Severity};
 pub use host::Host;
 pub use report::{Detail, write_json, write_text};
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use crate::net::{self, ProbeError};
+
+/// Findings of a brief: more would bury what a node says at its start.
+const BRIEF_LINES_MAX: usize = 4;
 
 /// What a host is judged for.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -84,6 +89,23 @@ impl Diagnosis {
     pub fn severity(&self) -> Severity {
         let severities = self.findings.iter().map(|finding| finding.severity);
         severities.max().unwrap_or(Severity::Ok)
+    }
+
+    /// What to tell before the first packet, a line each: what keeps a node from
+    /// starting, or from taking the connections asked for, the worst first.
+    pub fn brief(&self) -> Vec<String> {
+        let tells = |finding: &&Finding| {
+            finding.severity >= Severity::Warning
+                && matches!(finding.affects, Affects::Start | Affects::Connections)
+        };
+        let mut findings: Vec<&Finding> = self.findings.iter().filter(tells).collect();
+        findings.sort_by_key(|finding| Reverse(finding.severity));
+        let shown = findings.iter().take(BRIEF_LINES_MAX);
+        let mut lines: Vec<String> = shown.map(|finding| finding.brief()).collect();
+        if let Some(more) = findings.len().checked_sub(BRIEF_LINES_MAX + 1) {
+            lines.push(format!("and {} more: see webrocket doctor", more + 1));
+        }
+        lines
     }
 
     fn count(&self, severity: Severity) -> usize {

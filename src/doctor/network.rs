@@ -180,7 +180,7 @@ fn buffers(host: &Host, id: &'static str, key: &str) -> Option<Finding> {
         },
         found: format!("{least} {usual} {most} bytes"),
         wanted: format!(
-            "at most {} to {}",
+            "a third figure from {} to {}",
             bytes(BUFFER_BYTES_MIN),
             bytes(BUFFER_BYTES_MAX)
         ),

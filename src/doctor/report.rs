@@ -97,16 +97,12 @@ pub fn write_text(
 
 fn write_finding(output: &mut impl Write, finding: &Finding) -> io::Result<()> {
     let (severity, style) = (finding.severity, finding.severity.style());
-    writeln!(
-        output,
-        "  {style}{:<8}{style:#} {BOLD}{}{BOLD:#}",
-        severity.name(),
-        finding.id,
-    )?;
-    paragraph(output, "found   ", &finding.found)?;
+    write!(output, "  {style}{:<8}{style:#} ", severity.name())?;
     if severity == Severity::Ok {
-        return Ok(());
+        return writeln!(output, "{:<18} {}", finding.id, finding.found);
     }
+    writeln!(output, "{BOLD}{}{BOLD:#}", finding.id)?;
+    paragraph(output, "found   ", &finding.found)?;
     paragraph(output, "wanted  ", &finding.wanted)?;
     let limits = format!("{}: {}", finding.affects.name(), finding.limits);
     paragraph(output, "limits  ", &limits)?;

@@ -91,6 +91,34 @@ fn json_keeps_its_shape() {
 }
 
 #[test]
+fn a_brief_has_the_worst_first_and_few_lines() {
+    assert!(Fixture::fit().examine().brief().is_empty());
+    // Latency is nothing to be told before the first packet.
+    let slow = Fixture::with(&[("proc/sys/net/core/somaxconn", "128")]);
+    assert_eq!(
+        slow.examine().brief(),
+        ["somaxconn is 128, wanted 4,096 or more; mend with \"net.core.somaxconn = 65535\""]
+    );
+    let brief = narrow().examine().brief();
+    let ids: Vec<_> = brief
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(ids, ["memlock", "nofile", "somaxconn"]);
+
+    let many = Fixture::with(&[
+        ("proc/sys/net/core/somaxconn", "128"),
+        ("proc/sys/net/ipv4/tcp_syncookies", "0"),
+        ("proc/sys/fs/nr_open", "1024"),
+        ("proc/sys/fs/file-max", "1024"),
+        ("proc/self/limits", &limits("64 64", "1 1")),
+    ]);
+    let brief = many.examine().brief();
+    assert_eq!(brief.len(), 5);
+    assert_eq!(brief[4], "and 2 more: see webrocket doctor");
+}
+
+#[test]
 fn the_worst_finding_is_the_severity() {
     assert_eq!(Fixture::fit().examine().severity(), Severity::Ok);
     let notes = Fixture::with(&[("proc/sys/net/ipv4/tcp_syncookies", "2")]);
