@@ -86,6 +86,10 @@ fn clock(host: &Host) -> Option<Finding> {
 fn pinning(host: &Host, demand: &Demand) -> Option<Finding> {
     let allowed = host.cores()?;
     let missing = (0..demand.shards).any(|core| !allowed.iter().any(|one| u64::from(*one) == core));
+    let first_cores = match demand.shards {
+        1 => "0".to_owned(),
+        shards => format!("0-{}", shards - 1),
+    };
     let severity = match (demand.shards > allowed.len() as u64, missing) {
         (true, _) => Severity::Note,
         (false, missing) => Severity::Warning.unless(!missing),
@@ -96,15 +100,12 @@ fn pinning(host: &Host, demand: &Demand) -> Option<Finding> {
         severity,
         affects: Affects::Latency,
         found: format!("cores {}", host.status("Cpus_allowed_list")?),
-        wanted: format!("cores 0 to {}", demand.shards - 1),
+        wanted: format!("cores {first_cores}"),
         limits: "Shard n stays on core n; a control group without that core refuses it. With \
                  more shards than cores none is pinned, and they wait for each other."
             .into(),
         fixes: match severity {
-            Severity::Warning => vec![Fix::new(
-                Place::Unit,
-                format!("AllowedCPUs=0-{}", demand.shards - 1),
-            )],
+            Severity::Warning => vec![Fix::new(Place::Unit, format!("AllowedCPUs={first_cores}"))],
             _ => Vec::new(),
         },
     })

@@ -55,7 +55,7 @@ impl Host {
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+        Some(kib.saturating_mul(1024))
     }
 
     /// What follows a name in the process's `status`.

@@ -116,7 +116,7 @@ fn syncookies(host: &Host) -> Option<Finding> {
 /// Local ports for connections that this host opens itself.
 pub(super) fn ports(host: &Host) -> Option<u64> {
     let [first, last] = host.sysctl("net.ipv4.ip_local_port_range")?;
-    Some((last + 1).saturating_sub(first))
+    Some(last.saturating_add(1).saturating_sub(first))
 }
 
 fn port_range(host: &Host, demand: &Demand) -> Option<Finding> {

@@ -54,3 +54,16 @@ fn where_no_terminal_is_there_is_no_colour() {
     assert!(!output.stdout.is_empty());
     assert!(!output.stdout.contains(&0x1b));
 }
+
+/// The log comes before anything of the node: one that can't start has it too.
+#[test]
+fn serve_tells_the_ceiling_first() {
+    let output = Command::new(env!("CARGO_BIN_EXE_webrocket"))
+        .args(["serve", "--node-name", "doctor", "--log", "info"])
+        .args(["--storage-dir", "/dev/null/none"])
+        .output()
+        .expect("started");
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).expect("text");
+    assert!(log.contains("predicted ceiling of this host"), "{log}");
+}

@@ -255,6 +255,12 @@ fn pinning() {
     ] {
         judge("pinning", "proc/self/status", &status(list), severity);
     }
+    for (shards, line) in [(1, "AllowedCPUs=0"), (2, "AllowedCPUs=0-1")] {
+        let fixture = Fixture::with(&[("proc/self/status", &status("2-5"))]);
+        let findings = fixture.examine_for(1, shards).findings;
+        let finding = findings.iter().find(|one| one.id == "pinning");
+        assert_eq!(finding.expect("there").fixes[0].line, line);
+    }
 }
 
 #[test]
