@@ -6,11 +6,8 @@ use crate::doctor::{Demand, Detail, Severity, examine_here, write_json, write_te
 /// What the README and the tuning files are about.
 const CONNECTIONS: u32 = 100_000;
 
-/// Reads the host and changes nothing. Run it as the node's user and with the
-/// node's limits to judge them: from the same shell, or in the unit as
-/// ExecStartPre=webrocket doctor.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Can this host carry so many connections at once?
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS,
@@ -48,7 +45,11 @@ pub(super) fn log_at_start(connections_max: u32, shards: u16) {
     }
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 no failure (with --strict: no warning either); 1 a node \
+const HELP: &str = "Reads the host and changes nothing. It judges the limits of its own \
+process: run it as the node's user, and from the node's shell, in its container, or in its unit \
+as ExecStartPre=-/usr/local/bin/webrocket doctor.
+
+Exit codes: 0 no failure (with --strict: no warning either); 1 a node \
 would not start here, or not carry the connections asked for; 2 the command line is wrong.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -74,9 +74,15 @@ pub fn write_text(
     detail: Detail,
 ) -> io::Result<()> {
     let demand = &diagnosis.demand;
+    let style = diagnosis.severity().style();
+    let answer = match diagnosis.severity() {
+        Severity::Ok | Severity::Note => "Yes.",
+        Severity::Warning => "Yes, with warnings.",
+        Severity::Failure => "No.",
+    };
     writeln!(
         output,
-        "{BOLD}Can this host carry {} on {}?{BOLD:#}",
+        "{BOLD}Can this host carry {} on {}?{BOLD:#} {style}{answer}{style:#}",
         counted(demand.connections, "connection"),
         counted(demand.shards, "shard")
     )?;

@@ -24,7 +24,7 @@ fn it_shows_only_what_is_wrong_unless_asked_for_all() {
     let fixture = narrow();
     let wrong = text(&fixture, Detail::Wrong);
     for part in [
-        "Can this host carry 100,000 connections on 4 shards?",
+        "Can this host carry 100,000 connections on 4 shards? No.",
         "FAILURE  nofile",
         "hard 4,096, soft 1,024",
         "hard 100,192 or more",
@@ -39,6 +39,14 @@ fn it_shows_only_what_is_wrong_unless_asked_for_all() {
         assert!(wrong.contains(part), "no {part:?} in\n{wrong}");
     }
     assert!(!wrong.contains("clock-source"), "{wrong}");
+    for (somaxconn, answer) in [
+        ("4096", "shards? Yes.\n"),
+        ("128", "shards? Yes, with warnings.\n"),
+    ] {
+        let fixture = Fixture::with(&[("proc/sys/net/core/somaxconn", somaxconn)]);
+        let text = text(&fixture, Detail::Wrong);
+        assert!(text.contains(answer), "{text}");
+    }
     let all = text(&fixture, Detail::All);
     assert!(all.contains("ok       clock-source"), "{all}");
 }
