@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod control;
+pub mod doctor;
 pub mod hub;
 pub mod limits;
 pub mod mesh;

@@ -33,7 +33,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "limits", "model", "hub", "mesh", "net", "sys", "shard", "control", "meter",
         ],
     ),
-    ("cli", &["limits", "model", "server", "control", "sys"]),
+    ("doctor", &["limits", "net"]),
+    (
+        "cli",
+        &["limits", "model", "server", "control", "sys", "doctor"],
+    ),
     ("main", &["cli"]),
 ];
 

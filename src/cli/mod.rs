@@ -6,6 +6,7 @@
 mod admin;
 mod config;
 mod demo;
+mod doctor;
 mod log;
 mod manual;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
     Admin(admin::Arguments),
+    /// Tells what this host lacks to carry many connections, and what mends it
+    Doctor(doctor::Arguments),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(flags, &log),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Admin(arguments) => return admin::run(&arguments, &matches, &line),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => manual::complete(&arguments, Arguments::command()),
         Command::Man(arguments) => manual::write(&arguments, Arguments::command()),
     };
@@ -110,6 +114,8 @@ enum Failure {
         dir: std::path::PathBuf,
         source: std::io::Error,
     },
+    #[error("{0}")]
+    Unfit(&'static str),
     #[error("some connections were not closed in time")]
     NotDrained,
     #[error("stopped at once by a second signal: connections were cut")]

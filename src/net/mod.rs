@@ -10,6 +10,7 @@ mod bind;
 mod driver;
 mod error;
 mod outbox;
+mod probe;
 mod ring;
 mod socket;
 mod spare;
@@ -19,6 +20,7 @@ pub use bind::bind_all;
 pub use driver::{Driver, Event};
 pub use error::DriverError;
 pub use outbox::{Flushed, Outbox, OutboxFull};
+pub use probe::{ProbeError, probe};
 pub use socket::{Recv, Sent, Socket, connect};
 pub use spare::Spare;
 

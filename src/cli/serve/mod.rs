@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::config::{self, Flags, Layers, Settings};
-use super::{Failure, default_shards, log, runtime};
+use super::{Failure, default_shards, doctor, log, runtime};
 use crate::control::{self, Handle};
 use crate::server::{Config, Node};
 use reload::Reloader;
@@ -30,6 +30,7 @@ pub(super) fn run(flags: Flags, log: &log::Flags) -> Result<(), Failure> {
         let _context = runtime.enter();
         Signals::new()?
     };
+    doctor::log_at_start(config.quotas.connections_max, shards);
     let node = Node::start(config.clone())?;
     announce(&config, &node);
     runtime.block_on(supervise(
