@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod monitor;
 mod serve;
 
 use std::io::IsTerminal;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
+    /// Shows a running node in the terminal, refreshed live
+    Monitor(monitor::Arguments),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
@@ -47,7 +50,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = match EnvFilter::try_new(&arguments.log) {
+    let log = match &arguments.command {
+        // It would write over the picture.
+        Command::Monitor(_) => "off",
+        Command::Serve(_) | Command::Demo(_) => &arguments.log,
+    };
+    let filter = match EnvFilter::try_new(log) {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("webrocket: --log {:?}: {error}", arguments.log);
@@ -62,6 +70,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Monitor(arguments) => return monitor::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,104 @@
+//! `webrocket monitor`: a node in a terminal, refreshed live. `source` looks at
+//! it, `rates` tells what happened between two looks, `model` keeps what is
+//! known, `view` draws it.
+
+mod latency;
+mod model;
+mod rates;
+mod screen;
+mod source;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use model::Model;
+use source::{LookError, Source};
+use view::plain_text;
+
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    target: source::Target,
+    /// Time between two looks, as 2s or 500ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = source::interval)]
+    interval: Duration,
+    /// Prints one picture as plain text, after two looks, and ends
+    #[arg(long)]
+    once: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ended by key or signal, or the picture is printed; \
+1 no terminal, no cookie, or an answer that gives no stats; 2 the command line is wrong; \
+3 the node cannot be reached (with --once); 4 the node does not take the cookie.
+
+Press ? in the monitor for its keys and what the figures mean.";
+
+/// Why the monitor ends with another code than 0.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Look(#[from] LookError),
+    #[error("the node began anew between two looks; try again")]
+    BeganAnew,
+    #[error("stdout is no terminal; --once prints one picture as plain text")]
+    NoTerminal,
+    #[error("terminal: {0}")]
+    Terminal(std::io::Error),
+}
+
+/// Runs until a key or a signal ends it.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let outcome = Source::new(&arguments.target)
+        .map_err(Failure::from)
+        .and_then(|source| {
+            if arguments.once {
+                once(source, arguments.interval)
+            } else if std::io::stdout().is_terminal() {
+                screen::run(source, arguments.interval)
+            } else {
+                Err(Failure::NoTerminal)
+            }
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("webrocket: {failure}");
+            failure.code().into()
+        }
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Look(LookError::Unreachable { .. }) => 3,
+            Self::Look(LookError::Forbidden { .. }) => 4,
+            Self::Look(LookError::NoStats { .. } | LookError::Cookie { .. })
+            | Self::BeganAnew
+            | Self::NoTerminal
+            | Self::Terminal(_) => 1,
+        }
+    }
+}
+
+/// Two looks, so that the rates are real, and one picture.
+fn once(mut source: Source, interval: Duration) -> Result<(), Failure> {
+    let mut model = Model::new(source.addr());
+    model.handle_stats(source.look()?, Instant::now());
+    std::thread::sleep(interval);
+    model.handle_stats(source.look()?, Instant::now());
+    if model.picture().rates.is_none() {
+        return Err(Failure::BeganAnew);
+    }
+    print!("{}", plain_text(&model, ONCE_COLUMNS));
+    Ok(())
+}
+
+/// The width of mails, READMEs and most terminals.
+const ONCE_COLUMNS: u16 = 80;

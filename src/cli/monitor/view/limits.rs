@@ -1,0 +1,128 @@
+//! How far the node's limits are, in plain words.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget, Wrap};
+
+use super::figures::{PERCENT_COLUMNS, UNKNOWN, bar, percent};
+use super::palette::Palette;
+use super::tables::used_of;
+use crate::cli::monitor::model::Model;
+use crate::control::stats::Headroom;
+
+/// The limit that binds first, and the next.
+pub(super) fn binding(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
+    let mut limits = model
+        .picture()
+        .stats
+        .iter()
+        .flat_map(|stats| &stats.headroom);
+    let mut spans = vec![Span::styled("Binds first  ", palette.label())];
+    match limits.next() {
+        Some(first) => {
+            let share = used_share(first);
+            spans.push(Span::styled(
+                plain_name(&first.limit).to_owned(),
+                palette.figure(),
+            ));
+            spans.push(Span::styled(
+                format!(", {} used", percent(share)),
+                palette.used(share),
+            ));
+        }
+        None => spans.push(Span::raw(UNKNOWN)),
+    }
+    if let Some(next) = limits.next() {
+        let text = format!(
+            "; then {}, {}",
+            plain_name(&next.limit),
+            percent(used_share(next))
+        );
+        spans.push(Span::styled(text, palette.note()));
+    }
+    Line::from(spans).render(area, buffer);
+}
+
+/// Every limit with what it counts and what happens at it.
+pub(super) fn all(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
+    let limits = model
+        .picture()
+        .stats
+        .iter()
+        .flat_map(|stats| &stats.headroom);
+    let mut lines = Vec::new();
+    for limit in limits.skip(model.scroll) {
+        let share = used_share(limit);
+        lines.push(Line::from(vec![
+            Span::styled(
+                format!("{:<NAME_COLUMNS$} ", plain_name(&limit.limit)),
+                palette.figure(),
+            ),
+            Span::styled(
+                format!(
+                    "{} {:>PERCENT_COLUMNS$}",
+                    bar(share, BAR_COLUMNS),
+                    percent(share)
+                ),
+                palette.used(share),
+            ),
+            Span::raw(format!("  {}", used_of(limit))),
+        ]));
+        let mut notes = vec![Span::styled(format!("  {}", limit.source), palette.label())];
+        if let Some(consequence) = consequence(&limit.limit) {
+            notes.push(Span::styled(
+                format!("; at the limit {consequence}"),
+                palette.label(),
+            ));
+        }
+        lines.push(Line::from(notes));
+        lines.push(Line::default());
+    }
+    if lines.is_empty() {
+        lines.push(Line::styled("the node tells no limits", palette.note()));
+    }
+    Paragraph::new(lines)
+        .wrap(Wrap { trim: false })
+        .render(area, buffer);
+}
+
+/// Columns of a limit's name: the longest of [`plain_name`].
+const NAME_COLUMNS: usize = 24;
+
+const BAR_COLUMNS: usize = 20;
+
+/// How much of a limit is used, 0 to 1 and beyond; 0 for one without an end.
+pub(super) fn used_share(limit: &Headroom) -> f64 {
+    let share = limit.used / limit.max;
+    if share.is_finite() {
+        share.max(0.0)
+    } else {
+        0.0
+    }
+}
+
+/// The limit as a person would name it.
+pub(super) fn plain_name(limit: &str) -> &str {
+    match limit {
+        "descriptors" => "file descriptors",
+        "core time" => "core of the busiest shard",
+        "outboxes" => "outboxes of slow consumers",
+        "connections" => "connections allowed",
+        "ports" => "ports towards one address",
+        other => other,
+    }
+}
+
+/// What happens when it is reached; none for a limit of a later node.
+fn consequence(limit: &str) -> Option<&'static str> {
+    Some(match limit {
+        "descriptors" => "new connections wait until others close",
+        "memory" => "the kernel ends the node",
+        "core time" => "everything on that shard takes longer",
+        "outboxes" => "the slowest consumers are evicted",
+        "connections" => "new connections are refused",
+        "ports" => "no more connections from that address",
+        _ => return None,
+    })
+}
