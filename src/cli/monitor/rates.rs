@@ -81,14 +81,15 @@ impl ShardRates {
 }
 
 /// What a counter gained. A counter that went past `u64::MAX` began at 0 again
-/// and gained little; one that is lower for another reason was made anew (a vhost
-/// deleted and created again, say) and gained at least what it shows.
+/// and gained little. One that is lower for another reason is no longer the same
+/// (its vhost was deleted and created again, or left the sum of the others), so
+/// that nothing is known of this interval: it counts as quiet.
 pub(super) fn gained(earlier: u64, later: u64) -> u64 {
     let difference = later.wrapping_sub(earlier);
     if later >= earlier || difference < u64::MAX / 2 {
         difference
     } else {
-        later
+        0
     }
 }
 

@@ -65,10 +65,13 @@ impl Section {
 
     /// Rows without which it is not shown at all.
     fn rows_min(self, wanted: u16) -> u16 {
-        if self.is_table() {
+        if self == Self::Shards {
+            // A head and a few rows: the usual machine's shards, and some of a large one's.
+            wanted.min(5)
+        } else if self.is_table() {
             // A head and one row.
             wanted.min(2)
-        } else if matches!(self, Self::Totals | Self::Help) {
+        } else if matches!(self, Self::Help | Self::Nothing) {
             wanted.min(1)
         } else {
             wanted

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
 use super::figures::{PERCENT_COLUMNS, UNKNOWN, bar, percent};
+use super::lines::with_note;
 use super::palette::Palette;
 use super::tables::used_of;
 use crate::cli::monitor::model::Model;
@@ -13,35 +14,23 @@ use crate::control::stats::Headroom;
 
 /// The limit that binds first, and the next.
 pub(super) fn binding(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
-    let mut limits = model
-        .picture()
-        .stats
-        .iter()
-        .flat_map(|stats| &stats.headroom);
+    let stats = model.picture().stats.iter();
+    let mut limits = stats
+        .flat_map(|stats| &stats.headroom)
+        .map(|limit| (plain_name(&limit.limit), used_share(limit)));
     let mut spans = vec![Span::styled("Binds first  ", palette.label())];
     match limits.next() {
-        Some(first) => {
-            let share = used_share(first);
-            spans.push(Span::styled(
-                plain_name(&first.limit).to_owned(),
-                palette.figure(),
-            ));
-            spans.push(Span::styled(
-                format!(", {} used", percent(share)),
-                palette.used(share),
-            ));
+        Some((name, share)) => {
+            let used = format!(", {} used", percent(share));
+            spans.push(Span::styled(name.to_owned(), palette.figure()));
+            spans.push(Span::styled(used, palette.used(share)));
         }
         None => spans.push(Span::raw(UNKNOWN)),
     }
-    if let Some(next) = limits.next() {
-        let text = format!(
-            "; then {}, {}",
-            plain_name(&next.limit),
-            percent(used_share(next))
-        );
-        spans.push(Span::styled(text, palette.note()));
-    }
-    Line::from(spans).render(area, buffer);
+    let next = limits.next();
+    let next = next.map(|(name, share)| format!("; then {name}, {}", percent(share)));
+    let note = Span::styled(next.unwrap_or_default(), palette.note());
+    with_note(spans, note, area.width).render(area, buffer);
 }
 
 /// Every limit with what it counts and what happens at it.
@@ -54,30 +43,18 @@ pub(super) fn all(model: &Model, palette: Palette, area: Rect, buffer: &mut Buff
     let mut lines = Vec::new();
     for limit in limits.skip(model.scroll) {
         let share = used_share(limit);
+        let name = plain_name(&limit.limit);
+        let (bar, percent) = (bar(share, BAR_COLUMNS), percent(share));
+        let used = format!("{bar} {percent:>PERCENT_COLUMNS$}");
         lines.push(Line::from(vec![
-            Span::styled(
-                format!("{:<NAME_COLUMNS$} ", plain_name(&limit.limit)),
-                palette.figure(),
-            ),
-            Span::styled(
-                format!(
-                    "{} {:>PERCENT_COLUMNS$}",
-                    bar(share, BAR_COLUMNS),
-                    percent(share)
-                ),
-                palette.used(share),
-            ),
+            Span::styled(format!("{name:<NAME_COLUMNS$} "), palette.figure()),
+            Span::styled(used, palette.used(share)),
             Span::raw(format!("  {}", used_of(limit))),
         ]));
-        let mut notes = vec![Span::styled(format!("  {}", limit.source), palette.label())];
+        lines.push(Line::raw(format!("  {}", limit.source)));
         if let Some(consequence) = consequence(&limit.limit) {
-            notes.push(Span::styled(
-                format!("; at the limit {consequence}"),
-                palette.label(),
-            ));
+            lines.push(Line::raw(format!("  at the limit {consequence}")));
         }
-        lines.push(Line::from(notes));
-        lines.push(Line::default());
     }
     if lines.is_empty() {
         lines.push(Line::styled("the node tells no limits", palette.note()));
@@ -88,9 +65,9 @@ pub(super) fn all(model: &Model, palette: Palette, area: Rect, buffer: &mut Buff
 }
 
 /// Columns of a limit's name: the longest of [`plain_name`].
-const NAME_COLUMNS: usize = 24;
+const NAME_COLUMNS: usize = 26;
 
-const BAR_COLUMNS: usize = 20;
+const BAR_COLUMNS: usize = 14;
 
 /// How much of a limit is used, 0 to 1 and beyond; 0 for one without an end.
 pub(super) fn used_share(limit: &Headroom) -> f64 {

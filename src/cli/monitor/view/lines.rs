@@ -29,30 +29,34 @@ pub(super) fn title(
         ),
         None => format!("WebRocket on {}", model.addr),
     };
-    Line::raw(node).render(area, buffer);
-    let state = format!(" {}", state(model, now));
-    // Narrow: the state counts for more than the name.
+    Line::raw(node.as_str()).render(area, buffer);
+    let columns = |text: &str| text.chars().count();
+    let mut state = state(model, now, true);
+    if columns(&node) + columns(&state) >= usize::from(area.width) {
+        state = self::state(model, now, false);
+    }
     let style = match model.link {
         Link::Down { .. } => palette.alarm(),
         Link::Waiting | Link::Up => palette.label(),
     };
-    let columns = (state.chars().count() as u16).min(area.width);
+    // Still too narrow: the state counts for more than the name.
+    let width = u16::try_from(columns(&state) + 1).unwrap_or(u16::MAX);
     let [_, right] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(columns)]).areas(area);
-    Line::styled(state, style).render(right, buffer);
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(area);
+    Line::styled(format!(" {state}"), style).render(right, buffer);
     buffer.set_style(area, palette.edge());
 }
 
-fn state(model: &Model, now: Instant) -> String {
+/// What is between the monitor and the node; the address where there is room.
+fn state(model: &Model, now: Instant, with_address: bool) -> String {
     let link = match &model.link {
         Link::Waiting => "connecting".into(),
         Link::Up if model.picture().restarted => "the node began anew".into(),
-        Link::Up => format!("connected to {}", model.addr),
+        Link::Up if with_address => format!("connected to {}", model.addr),
+        Link::Up => "connected".into(),
         Link::Down { since, reason } => {
-            format!(
-                "NO ANSWER for {}: {reason}",
-                age(now.saturating_duration_since(*since))
-            )
+            let silent = age(now.saturating_duration_since(*since));
+            format!("NO ANSWER for {silent}: {reason}")
         }
     };
     if model.is_paused() {
@@ -160,14 +164,15 @@ pub(super) fn curve(model: &Model, palette: Palette, area: Rect, buffer: &mut Bu
 /// Percentiles of the last interval.
 pub(super) fn latency(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let latency = model.picture().rates.as_ref().map(|rates| &rates.latency);
+    let gap = if area.width < FULL_COLUMNS { " " } else { "  " };
     let mut spans = vec![Span::styled("Latency", palette.label())];
     for (name, share) in PERCENTILES {
         let text = bound(latency.and_then(|latency| latency.percentile(share)));
-        spans.push(Span::styled(format!("  {name} "), palette.label()));
+        spans.push(Span::styled(format!("{gap}{name} "), palette.label()));
         spans.push(Span::styled(text, palette.figure()));
     }
-    spans.push(Span::styled("  bucket bounds", palette.note()));
-    Line::from(spans).render(area, buffer);
+    let note = Span::styled(format!("{gap}bucket bounds"), palette.note());
+    with_note(spans, note, area.width).render(area, buffer);
 }
 
 /// As they are named, and the share of broadcasts done by then.
@@ -188,14 +193,24 @@ pub(super) fn slow(model: &Model, palette: Palette, area: Rect, buffer: &mut Buf
     } else {
         palette.figure()
     };
-    Line::from(vec![
+    let spans = vec![
         Span::styled("Slow consumers  queued ", palette.label()),
         Span::styled(bytes(queued as f64), palette.figure()),
         Span::styled("  evicted ", palette.label()),
         Span::styled(format!("{rate}/s"), style),
-        Span::styled(format!("  {} since start", count(evicted)), palette.note()),
-    ])
-    .render(area, buffer);
+    ];
+    let note = format!("  {} since start", count(evicted));
+    let note = Span::styled(note, palette.note());
+    with_note(spans, note, area.width).render(area, buffer);
+}
+
+/// A line and what is said beside it, where there is room for all of that.
+pub(super) fn with_note<'a>(spans: Vec<Span<'a>>, note: Span<'a>, columns: u16) -> Line<'a> {
+    let mut line = Line::from(spans);
+    if line.width() + note.width() <= usize::from(columns) {
+        line.push_span(note);
+    }
+    line
 }
 
 /// Instead of a node that was never seen.
@@ -215,15 +230,26 @@ pub(super) fn nothing(model: &Model, area: Rect, buffer: &mut Buffer) {
 
 /// The keys.
 pub(super) fn footer(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
-    let back = |view: View, name: &'static str| if model.view == view { "back" } else { name };
+    let back = |view: View, name: &'static str| {
+        if model.view == view { "back" } else { name }
+    };
     let pause = if model.is_paused() { "go on" } else { "pause" };
-    let keys = format!(
-        "q quit  p {pause}  s sort: {}  v {}  c {}  h {}  ? help",
-        model.order.as_str(),
+    let (vhosts, channels, headroom) = (
         back(View::Vhosts, "vhosts"),
         back(View::Channels, "channels"),
         back(View::Headroom, "headroom"),
     );
+    let keys = if area.width < FULL_COLUMNS {
+        format!("q quit ? help p {pause} s sort v {vhosts} c {channels} h {headroom}")
+    } else {
+        let order = model.order.as_str();
+        format!(
+            "q quit  ? help  p {pause}  s sort: {order}  v {vhosts}  c {channels}  h {headroom}"
+        )
+    };
     Line::raw(keys).render(area, buffer);
     buffer.set_style(area, palette.edge());
 }
+
+/// Below it lines are set closer.
+const FULL_COLUMNS: u16 = 80;

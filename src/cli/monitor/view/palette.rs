@@ -15,8 +15,12 @@ impl Palette {
         if forbidden {
             Self::plain()
         } else {
-            Self { coloured: true }
+            Self::coloured()
         }
+    }
+
+    pub(in crate::cli::monitor) fn coloured() -> Self {
+        Self { coloured: true }
     }
 
     pub(in crate::cli::monitor) fn plain() -> Self {

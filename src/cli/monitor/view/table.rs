@@ -105,12 +105,14 @@ impl Table {
             .collect()
     }
 
-    /// A column's head; the first also tells which rows are shown, if not all.
+    /// A column's head; the first that grows has room to tell which rows are
+    /// shown, if not all.
     fn head(&self, at: usize, first: usize, end: usize) -> Text<'static> {
         let title = self.columns[at].title;
         let is_figure = self.rows.first().and_then(|row| row.get(at));
         let len = self.rows.len();
-        if at == 0 && end - first < len {
+        let tells = self.columns.iter().position(|column| column.grows > 0);
+        if tells == Some(at) && first < end && end - first < len {
             Text::raw(format!("{title} {}-{end} of {len}", first + 1))
         } else if matches!(is_figure, Some(Cell::Figure(_))) {
             Text::raw(title).right_aligned()

@@ -20,10 +20,10 @@ pub(super) fn shards(model: &Model) -> Table {
         .collect();
     match model.order {
         Order::Usual | Order::Name => shards.sort_by_key(|(shard, _)| shard.shard),
-        Order::Busiest => shards.sort_by_key(|(_, rates)| {
-            let busy = rates.map_or(0.0, |rates| rates.busy);
-            Reverse((busy * 1e6) as u64)
-        }),
+        Order::Busiest => {
+            let busy = |rates: Option<&ShardRates>| rates.map_or(0.0, |rates| rates.busy);
+            shards.sort_by(|(_, a), (_, b)| busy(*b).total_cmp(&busy(*a)));
+        }
         Order::Largest => shards.sort_by_key(|(shard, _)| Reverse(shard.frontends)),
     }
     let row = |(shard, rates): (&ShardStats, Option<&ShardRates>)| {
@@ -66,9 +66,10 @@ pub(super) fn channels(model: &Model) -> Table {
     match model.order {
         // As the node gives them.
         Order::Usual => {}
-        Order::Busiest => channels.sort_by_key(|(channel, rate)| {
-            Reverse(deliveries(channel, *rate).unwrap_or(0.0) as u64)
-        }),
+        Order::Busiest => {
+            let busy = |at: &(&ChannelStats, _)| deliveries(at.0, at.1).unwrap_or(0.0);
+            channels.sort_by(|a, b| busy(b).total_cmp(&busy(a)));
+        }
         Order::Largest => channels.sort_by_key(|(channel, _)| Reverse(channel.subscribers)),
         Order::Name => channels.sort_by_key(|(channel, _)| (&channel.channel, &channel.vhost)),
     }
@@ -83,11 +84,11 @@ pub(super) fn channels(model: &Model) -> Table {
     };
     Table {
         columns: vec![
-            growing("TOP CHANNELS", 16, 2, 0),
-            growing("VHOST", 8, 1, 4),
-            column("SUBSCRIBERS", 11, 2),
+            growing("CHANNELS", 16, 2, 0),
+            growing("VHOST", 8, 1, 2),
+            column("SUBSCRIBERS", 11, 3),
             column("BROADCASTS/S", 12, 1),
-            column("~DELIVERIES/S", 13, 3),
+            column("~DELIVERIES/S", 13, 4),
         ],
         rows: channels.into_iter().map(row).collect(),
         empty: "no channel has had a broadcast of late",
@@ -104,16 +105,16 @@ pub(super) fn vhosts(model: &Model) -> Table {
         .map(|(at, vhost)| (vhost, vhost_rates(picture, at)))
         .collect();
     match model.order {
-        Order::Usual | Order::Busiest => vhosts.sort_by_key(|(_, rates)| {
-            let deliveries = rates.map_or(0.0, |rates| rates.deliveries);
-            Reverse(deliveries as u64)
-        }),
+        Order::Usual | Order::Busiest => {
+            let busy = |rates: Option<&VhostRates>| rates.map_or(0.0, |rates| rates.deliveries);
+            vhosts.sort_by(|(_, a), (_, b)| busy(*b).total_cmp(&busy(*a)));
+        }
         Order::Largest => vhosts.sort_by_key(|(vhost, _)| Reverse(vhost.frontends)),
         Order::Name => vhosts.sort_by_key(|(vhost, _)| &vhost.path),
     }
     let row = |(vhost, rates): (&VhostStats, Option<&VhostRates>)| {
         vec![
-            Cell::Name(vhost.path.clone()),
+            Cell::Name(vhost_name(vhost)),
             Cell::Figure(count(vhost.frontends)),
             Cell::Figure(count(vhost.channels)),
             Cell::Figure(count(vhost.workers)),
@@ -137,6 +138,15 @@ pub(super) fn vhosts(model: &Model) -> Table {
     }
 }
 
+/// The sum of those past the node's bound has no path.
+fn vhost_name(vhost: &VhostStats) -> String {
+    if vhost.path == "other" {
+        "(all others)".into()
+    } else {
+        vhost.path.clone()
+    }
+}
+
 /// In the node's order: the one that binds first in front.
 pub(super) fn limits(model: &Model) -> Table {
     let limits = model
@@ -153,7 +163,7 @@ pub(super) fn limits(model: &Model) -> Table {
     };
     Table {
         columns: vec![
-            growing("HEADROOM", 20, 1, 0),
+            growing("HEADROOM", 26, 1, 0),
             growing("USED", 6, 1, 1),
             column("", 28, 2),
         ],
