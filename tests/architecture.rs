@@ -47,6 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("io_uring", &["net"]),
     ("libc", &["net", "sys"]),
     ("kosmonaut", &["cli"]),
+    ("ratatui", &["cli"]),
+    ("ureq", &["cli"]),
 ];
 
 /// A peer's bytes come this far: no input may end a shard.

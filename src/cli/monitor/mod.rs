@@ -12,7 +12,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ enum Failure {
     BeganAnew,
     #[error("stdout is no terminal; --once prints one picture as plain text")]
     NoTerminal,
+    #[error("stdout: {0}")]
+    Output(std::io::Error),
     #[error("terminal: {0}")]
     Terminal(std::io::Error),
 }
@@ -82,6 +84,7 @@ impl Failure {
             Self::Look(LookError::NoStats { .. } | LookError::Cookie { .. })
             | Self::BeganAnew
             | Self::NoTerminal
+            | Self::Output(_)
             | Self::Terminal(_) => 1,
         }
     }
@@ -96,8 +99,10 @@ fn once(mut source: Source, interval: Duration) -> Result<(), Failure> {
     if model.picture().rates.is_none() {
         return Err(Failure::BeganAnew);
     }
-    print!("{}", plain_text(&model, ONCE_COLUMNS));
-    Ok(())
+    let text = plain_text(&model, ONCE_COLUMNS);
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::Output)
 }
 
 /// The width of mails, READMEs and most terminals.

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
@@ -25,16 +27,32 @@ pub(super) fn run(source: Source, interval: Duration) -> Result<(), Failure> {
     let terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
         Err(error) => {
-            ratatui::restore();
+            restore();
             return Err(Failure::Terminal(error));
         }
     };
+    restore_on_panic();
     tell_keys(sender.clone());
     tell_looks(source, interval, sender);
     let outcome = show(terminal, &mut model, &inbox);
-    // A panic restores it too: `try_init` put a hook before the one that reports.
-    ratatui::restore();
+    restore();
     outcome
+}
+
+/// The terminal as it was; nothing can be done where that fails.
+fn restore() {
+    ratatui::restore();
+    let _ = execute!(io::stdout(), Show);
+}
+
+/// The hook that `try_init` puts before the one that reports a panic leaves the
+/// cursor to a destructor, which a panic that aborts never runs.
+fn restore_on_panic() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore();
+        hook(panic);
+    }));
 }
 
 /// Keys and looks that wait to be shown; a screen that is slower than that

@@ -136,15 +136,24 @@ impl Source {
             .call();
         let mut answer = asked.map_err(|error| self.unreachable(&error))?;
         match answer.status().as_u16() {
-            200 => answer
-                .body_mut()
-                .with_config()
-                .limit(MONITOR_ANSWER_BYTES_MAX)
-                .read_json()
-                .map_err(|error| self.no_stats(error.to_string())),
+            200 => {
+                let body = answer.body_mut().with_config();
+                let body = body.limit(MONITOR_ANSWER_BYTES_MAX).read_to_vec();
+                let body = body.map_err(|error| self.cut_short(&error))?;
+                serde_json::from_slice(&body).map_err(|error| self.no_stats(error.to_string()))
+            }
             403 => Err(self.forbidden()),
             404 => Err(self.no_stats("it knows no /stats.json; is it an older node?".into())),
             status => Err(self.no_stats(format!("it answers with status {status}"))),
+        }
+    }
+
+    fn cut_short(&self, error: &ureq::Error) -> LookError {
+        match error {
+            ureq::Error::BodyExceedsLimit(bytes) => {
+                self.no_stats(format!("the answer is over {bytes} bytes"))
+            }
+            other => self.unreachable(other),
         }
     }
 
