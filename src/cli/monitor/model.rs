@@ -38,7 +38,7 @@ pub(super) struct Picture {
     /// Deliveries a second of each interval, the latest last; `None` where none
     /// is known.
     pub(super) deliveries: VecDeque<Option<u64>>,
-    /// The node began anew since the look before.
+    /// The node was seen to begin anew, less than [`RESTART_TOLD_MS`] ago.
     pub(super) restarted: bool,
 }
 
@@ -116,9 +116,10 @@ impl Model {
         if self.latest.stats.is_some() {
             self.remember(delivered);
         }
+        let is_young = stats.uptime_ms < RESTART_TOLD_MS;
+        self.latest.restarted = began_anew || self.latest.restarted && is_young;
         self.latest.rates = rates;
         self.latest.stats = Some(stats);
-        self.latest.restarted = began_anew;
         self.link = Link::Up;
         self.looked = Some(now);
     }
@@ -240,6 +241,10 @@ impl Order {
         }
     }
 }
+
+/// Milliseconds of uptime for which a restart is told: whoever looks away for a
+/// moment sees it.
+const RESTART_TOLD_MS: u64 = 60_000;
 
 /// Rows that Page Up and Page Down move: less than any screen's.
 const PAGE_ROWS: usize = 10;

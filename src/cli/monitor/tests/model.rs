@@ -62,8 +62,12 @@ fn a_restart_gives_no_rates_and_says_so() {
     assert_eq!(total(&model), None);
     assert_eq!(model.picture().deliveries, [Some(1_300_000), None]);
     model.handle_stats(look(2), now + Duration::from_secs(1));
-    assert!(!model.picture().restarted);
     assert_eq!(total(&model), Some(1_200.0));
+    // Told for its first minute.
+    for (uptime, told) in [(59, true), (60, false), (61, false)] {
+        model.handle_stats(look(uptime), now + Duration::from_secs(uptime - 1));
+        assert_eq!(model.picture().restarted, told, "{uptime}");
+    }
 }
 
 #[test]

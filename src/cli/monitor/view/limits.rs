@@ -65,17 +65,16 @@ pub(super) fn all(model: &Model, palette: Palette, area: Rect, buffer: &mut Buff
 }
 
 /// Columns of a limit's name: the longest of [`plain_name`].
-const NAME_COLUMNS: usize = 26;
+const NAME_COLUMNS: usize = 27;
 
 const BAR_COLUMNS: usize = 14;
 
-/// How much of a limit is used, 0 to 1 and beyond; 0 for one without an end.
+/// How much of a limit is used, 0 to 1 and beyond; where there is nothing, all of it.
 pub(super) fn used_share(limit: &Headroom) -> f64 {
-    let share = limit.used / limit.max;
-    if share.is_finite() {
-        share.max(0.0)
+    if limit.max > 0.0 {
+        limit.used / limit.max
     } else {
-        0.0
+        1.0
     }
 }
 
@@ -84,9 +83,9 @@ pub(super) fn plain_name(limit: &str) -> &str {
     match limit {
         "descriptors" => "file descriptors",
         "core time" => "core of the busiest shard",
-        "outboxes" => "outboxes of slow consumers",
+        "outboxes" => "fullest outbox",
         "connections" => "connections allowed",
-        "ports" => "ports towards one address",
+        "ports" => "ports of peers on this host",
         other => other,
     }
 }
@@ -97,9 +96,46 @@ fn consequence(limit: &str) -> Option<&'static str> {
         "descriptors" => "new connections wait until others close",
         "memory" => "the kernel ends the node",
         "core time" => "everything on that shard takes longer",
-        "outboxes" => "the slowest consumers are evicted",
+        "outboxes" => "its slow consumer is evicted",
         "connections" => "new connections are refused",
-        "ports" => "no more connections from that address",
+        "ports" => "they cannot connect any more",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_a_name_that_fits_and_a_consequence() {
+        for limit in [
+            "descriptors",
+            "memory",
+            "core time",
+            "outboxes",
+            "connections",
+            "ports",
+        ] {
+            assert!(plain_name(limit).len() <= NAME_COLUMNS, "{limit}");
+            assert!(consequence(limit).is_some(), "{limit}");
+        }
+        // One of a later node is shown as it is named.
+        assert_eq!(plain_name("disk"), "disk");
+        assert_eq!(consequence("disk"), None);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_used_up() {
+        let share = |used, max| {
+            used_share(&Headroom {
+                used,
+                max,
+                ..Headroom::default()
+            })
+        };
+        assert_eq!(share(0.0, 0.0), 1.0);
+        assert_eq!(share(1.0, 4.0), 0.25);
+        assert_eq!(share(5.0, 4.0), 1.25);
+    }
 }

@@ -20,26 +20,30 @@ pub(super) fn title(
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    let node = match &model.picture().stats {
-        Some(stats) => format!(
-            "WebRocket {} on {}, up {}",
-            stats.version,
-            stats.node,
-            uptime(stats.uptime_ms)
+    let (name, up) = match &model.picture().stats {
+        Some(stats) => (
+            format!("WebRocket {} on {}", stats.version, stats.node),
+            format!(", up {}", uptime(stats.uptime_ms)),
         ),
-        None => format!("WebRocket on {}", model.addr),
+        None => (format!("WebRocket on {}", model.addr), String::new()),
     };
-    Line::raw(node.as_str()).render(area, buffer);
     let columns = |text: &str| text.chars().count();
+    let fits = |node: &str, state: &str| columns(node) + columns(state) < usize::from(area.width);
+    // Narrow: the state counts for more than the uptime, and that for more than
+    // the address.
+    let mut node = format!("{name}{up}");
     let mut state = state(model, now, true);
-    if columns(&node) + columns(&state) >= usize::from(area.width) {
+    if !fits(&node, &state) {
         state = self::state(model, now, false);
     }
+    if !fits(&node, &state) {
+        node = name;
+    }
+    Line::raw(node).render(area, buffer);
     let style = match model.link {
         Link::Down { .. } => palette.alarm(),
         Link::Waiting | Link::Up => palette.label(),
     };
-    // Still too narrow: the state counts for more than the name.
     let width = u16::try_from(columns(&state) + 1).unwrap_or(u16::MAX);
     let [_, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(area);
@@ -51,7 +55,7 @@ pub(super) fn title(
 fn state(model: &Model, now: Instant, with_address: bool) -> String {
     let link = match &model.link {
         Link::Waiting => "connecting".into(),
-        Link::Up if model.picture().restarted => "the node began anew".into(),
+        Link::Up if model.picture().restarted => "connected, the node began anew".into(),
         Link::Up if with_address => format!("connected to {}", model.addr),
         Link::Up => "connected".into(),
         Link::Down { since, reason } => {

@@ -163,7 +163,7 @@ pub(super) fn limits(model: &Model) -> Table {
     };
     Table {
         columns: vec![
-            growing("HEADROOM", 26, 1, 0),
+            growing("HEADROOM", 27, 1, 0),
             growing("USED", 6, 1, 1),
             column("", 28, 2),
         ],
