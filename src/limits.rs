@@ -271,6 +271,10 @@ pub const MONITOR_ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// the oldest is forgotten.
 pub const MONITOR_SAMPLES_MAX: usize = 512;
 
+/// Keys and looks that wait to be shown. Past it who presses keys is held back
+/// until the terminal has taken what was drawn.
+pub const MONITOR_NEWS_MAX: usize = 64;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

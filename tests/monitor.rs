@@ -19,7 +19,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use support::PATIENCE;
 use webrocket::control::stats::{Bucket, ShardStats, Stats, VhostStats};
-use webrocket::limits::MONITOR_ANSWER_BYTES_MAX;
+use webrocket::limits::{MONITOR_ANSWER_BYTES_MAX, MONITOR_TIMEOUT};
 
 const COOKIE: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -123,7 +123,13 @@ fn json(stats: &Stats) -> String {
 
 fn monitor(addr: SocketAddr, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webrocket"));
-    for name in ["ADMIN_ADDR", "COOKIE", "COOKIE_FILE", "NODE", "STORAGE_DIR"] {
+    for name in [
+        "ADMIN_ADDR",
+        "COOKIE",
+        "COOKIE_FILE",
+        "NODE_NAME",
+        "NODE_STORAGE_DIR",
+    ] {
         command.env_remove(format!("WEBROCKET_{name}"));
     }
     command.args(["monitor", "--admin-addr", &addr.to_string()]);
@@ -185,7 +191,7 @@ fn the_cookie_is_read_from_its_file() {
     let by_name = ["--storage-dir", &dir, "--node", "test-node", "--once"];
     let missing = output(node.monitor(&by_name));
     let path = file.display().to_string();
-    expect_failure(&missing, 1, &[&path, "--storage-dir", "--cookie"]);
+    expect_failure(&missing, 4, &[&path, "--storage-dir", "--cookie"]);
     // As the node writes it, and as an editor leaves it.
     for text in [COOKIE.to_owned(), format!("{COOKIE}\n")] {
         fs::write(&file, text).expect("written");
@@ -235,6 +241,16 @@ fn nothing_listens_there() {
 }
 
 #[test]
+fn a_node_that_never_answers() {
+    // The kernel accepts; nobody reads.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = silent.local_addr().expect("bound");
+    let refused = output(monitor(addr, &["--cookie", COOKIE, "--once"]));
+    let within = format!("no answer within {} s", MONITOR_TIMEOUT.as_secs());
+    expect_failure(&refused, 3, &[&addr.to_string(), &within]);
+}
+
+#[test]
 fn what_listens_there_is_no_node() {
     let too_long = " ".repeat(MONITOR_ANSWER_BYTES_MAX as usize + 1);
     for (status, body, part) in [
@@ -246,7 +262,7 @@ fn what_listens_there_is_no_node() {
         (200, too_long, "the answer is over"),
     ] {
         let node = FakeNode::start(move |_, _| (status, body.clone()));
-        expect_failure(&node.once(), 1, &[&node.addr.to_string(), part]);
+        expect_failure(&node.once(), 3, &[&node.addr.to_string(), part]);
     }
 }
 

@@ -33,11 +33,16 @@ pub(super) struct Arguments {
     once: bool,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ended by key or signal, or the picture is printed; \
-1 no terminal, no cookie, or an answer that gives no stats; 2 the command line is wrong; \
-3 the node cannot be reached (with --once); 4 the node does not take the cookie.
+const EXIT_CODES: &str = "\
+Press ? in the monitor for its keys and what the figures mean. NO_COLOR=1 shows it
+without colour.
 
-Press ? in the monitor for its keys and what the figures mean.";
+Exit codes:
+  0  ended by a key or a signal, or the picture is printed
+  1  no terminal, or the node began anew between the looks of --once
+  2  the command line is wrong
+  3  with --once: the node cannot be reached, or gave no valid answer
+  4  the cookie cannot be read, or is not the node's";
 
 /// Why the monitor ends with another code than 0.
 #[derive(Debug, thiserror::Error)]
@@ -79,13 +84,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Look(LookError::Unreachable { .. }) => 3,
-            Self::Look(LookError::Forbidden { .. }) => 4,
-            Self::Look(LookError::NoStats { .. } | LookError::Cookie { .. })
-            | Self::BeganAnew
-            | Self::NoTerminal
-            | Self::Output(_)
-            | Self::Terminal(_) => 1,
+            Self::Look(LookError::Unreachable { .. } | LookError::NoStats { .. }) => 3,
+            Self::Look(LookError::Forbidden { .. } | LookError::Cookie { .. }) => 4,
+            Self::BeganAnew | Self::NoTerminal | Self::Output(_) | Self::Terminal(_) => 1,
         }
     }
 }

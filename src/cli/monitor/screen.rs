@@ -17,11 +17,12 @@ use super::model::{Flow, Model};
 use super::source::{LookError, Source};
 use super::view::{self, Palette};
 use crate::control::stats::Stats;
+use crate::limits::MONITOR_NEWS_MAX;
 
 /// Shows the node until a key or a signal ends it.
 pub(super) fn run(source: Source, interval: Duration) -> Result<(), Failure> {
     let mut model = Model::new(source.addr());
-    let (sender, inbox) = sync_channel(NEWS_WAITING_MAX);
+    let (sender, inbox) = sync_channel(MONITOR_NEWS_MAX);
     // First of all, so that no signal finds the terminal changed and no handler.
     tell_signals(sender.clone()).map_err(Failure::Terminal)?;
     let terminal = match ratatui::try_init() {
@@ -54,10 +55,6 @@ fn restore_on_panic() {
         hook(panic);
     }));
 }
-
-/// Keys and looks that wait to be shown; a screen that is slower than that
-/// holds back who presses them.
-const NEWS_WAITING_MAX: usize = 64;
 
 /// What changes the screen.
 enum News {

@@ -33,12 +33,12 @@ pub(super) struct Target {
     #[arg(long, env = "WEBROCKET_COOKIE_FILE", value_name = "FILE")]
     cookie_file: Option<PathBuf>,
     /// The node's name [default: the host's name]
-    #[arg(long, env = "WEBROCKET_NODE", value_name = "NAME")]
+    #[arg(long, env = "WEBROCKET_NODE_NAME", value_name = "NAME")]
     node: Option<String>,
     /// Where the node keeps its cookie
     #[arg(
         long,
-        env = "WEBROCKET_STORAGE_DIR",
+        env = "WEBROCKET_NODE_STORAGE_DIR",
         value_name = "DIR",
         default_value = "/var/lib/webrocket"
     )]

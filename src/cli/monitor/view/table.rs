@@ -39,7 +39,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Draws the rows from `first` on; at least one where there are any.
+    /// Draws the rows from `first` on, as many as there is room for.
     pub(super) fn render(self, first: usize, palette: Palette, area: Rect, buffer: &mut Buffer) {
         let shown = self.shown(area.width);
         let widths = self.widths(&shown, area.width);
