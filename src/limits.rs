@@ -392,6 +392,30 @@ pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// longest names is listed in 1 GB. Past it: exit code 3.
 pub const ADMIN_ANSWER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+// ---------------------------------------------------------------- monitor
+
+/// Shortest time between two looks of `webrocket monitor`: a person reads no
+/// faster, and a node is not kept busy by who watches it. Below it: refused.
+pub const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Longest time between two looks: past an hour a monitoring system serves better. Past it: refused.
+pub const MONITOR_INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Time that a look may take. Past it: the node counts as gone until the next look.
+pub const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of the answer to a look; 256 shards, 100 vhosts and a histogram stay
+/// under 256 KiB. Past it: the node counts as one that gives no stats.
+pub const MONITOR_ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Looks that the curve of deliveries remembers: the widest terminal. Past it
+/// the oldest is forgotten.
+pub const MONITOR_SAMPLES_MAX: usize = 512;
+
+/// Keys and looks that wait to be shown. Past it who presses keys is held back
+/// until the terminal has taken what was drawn.
+pub const MONITOR_NEWS_MAX: usize = 64;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

@@ -51,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("io_uring", &["net"]),
     ("libc", &["net", "sys"]),
     ("kosmonaut", &["cli"]),
+    ("ratatui", &["cli"]),
     ("ureq", &["cli"]),
 ];
 

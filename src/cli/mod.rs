@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod log;
 mod manual;
+mod monitor;
 mod serve;
 
 use std::io::{self, Write};
@@ -34,6 +35,8 @@ enum Command {
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
     Admin(admin::Arguments),
+    /// Shows a running node in the terminal, refreshed live
+    Monitor(monitor::Arguments),
     /// Tells what this host lacks to carry many connections, and what mends it
     Doctor(doctor::Arguments),
     Completions(manual::Completions),
@@ -69,8 +72,9 @@ pub fn run() -> ExitCode {
         Err(code) => return code,
     };
     let Arguments { command, log } = arguments;
-    // The settings of `serve` have a say in what is logged.
-    if !matches!(command, Command::Serve(_))
+    // The settings of `serve` have a say in what is logged; over the monitor's
+    // picture nothing is to be written.
+    if !matches!(command, Command::Serve(_) | Command::Monitor(_))
         && let Err(error) = log.start()
     {
         eprintln!("webrocket: {error}");
@@ -80,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(flags, &log),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Admin(arguments) => return admin::run(&arguments, &matches, &line),
+        Command::Monitor(arguments) => return monitor::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => manual::complete(&arguments, Arguments::command()),
         Command::Man(arguments) => manual::write(&arguments, Arguments::command()),
