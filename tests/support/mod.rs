@@ -81,6 +81,11 @@ impl Broker {
         self.node.as_ref().expect("running")
     }
 
+    /// Waits for control.
+    pub fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
+    }
+
     /// The access token of `/test`.
     pub fn token(&self) -> &str {
         &self.token
@@ -224,8 +229,12 @@ impl Broker {
     }
 
     /// Drains; tells whether all went in order.
-    pub fn stop(mut self) -> bool {
-        self.node.take().expect("running").stop(PATIENCE)
+    pub fn stop(self) -> bool {
+        self.stop_within(PATIENCE)
+    }
+
+    pub fn stop_within(mut self, timeout: Duration) -> bool {
+        self.node.take().expect("running").stop(timeout)
     }
 }
 
@@ -259,9 +268,13 @@ pub struct Browser {
 
 impl Browser {
     pub fn connect(addr: SocketAddr, vhost: &str) -> Self {
-        let stream = TcpStream::connect(addr).expect("connected");
+        Self::over(TcpStream::connect(addr).expect("connected"), vhost)
+    }
+
+    pub fn over(stream: TcpStream, vhost: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
+        let addr = stream.peer_addr().expect("connected");
         let (socket, _) = tungstenite::client(format!("ws://{addr}{vhost}"), stream)
             .unwrap_or_else(|error| panic!("no upgrade: {error}"));
         let mut browser = Self {
