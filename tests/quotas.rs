@@ -310,6 +310,18 @@ fn bytes_of_a_message_fr_09() {
     assert!(broker.stop());
 }
 
+#[test]
+fn frames_that_are_none() {
+    let broker = Broker::start(1);
+    let mut browser = broker.browser();
+    // Not masked.
+    let stream = browser.socket.get_mut();
+    stream.write_all(&[0x81, 1, b'x']).expect("sent");
+    assert_eq!(browser.expect_close().0, 1002);
+    expect_refused(&broker, Refused::Protocol, 1);
+    assert!(broker.stop());
+}
+
 /// All of it in one write, so that the shard's clock doesn't move meanwhile.
 fn burst(browser: &mut Browser, texts: usize, pings: usize) {
     let mut messages = vec![Message::text("?"); texts];
