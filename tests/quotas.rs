@@ -121,6 +121,7 @@ fn connections_of_the_node() {
         drop(kept);
         expect_connections(&broker, 2);
         assert_eq!(broker.request(&["OC", "room"]), OK);
+        drop(browsers);
         assert!(broker.stop());
     }
 }
@@ -182,6 +183,7 @@ fn connections_of_a_vhost() {
         // A vhost that is deleted has counted nobody when it is created anew.
         broker.delete_vhost("/small");
         broker.add_vhost("/small");
+        drop(inside);
         let inside: Vec<_> = (0..2).map(|_| broker.browser_on("/small")).collect();
         drop((inside, others));
         assert!(broker.stop());
@@ -346,6 +348,7 @@ fn messages_in_a_second() {
         burst(&mut browser, texts, pings);
         (0..texts).for_each(|_| browser.expect_error(400));
         assert_eq!(refused(&broker, Refused::MessageRate), 0);
+        drop(browser);
         assert!(broker.stop());
     }
     let broker = Broker::with_quotas(1, with_default(|it| it.messages_per_second_max = 10));
@@ -356,6 +359,7 @@ fn messages_in_a_second() {
     (0..8).for_each(|_| fast.expect_error(400));
     expect("held back", || refused(&broker, Refused::MessageRate) == 2);
     fast.expect_nothing_before();
+    drop((fast, other));
     assert!(broker.stop());
 }
 
@@ -396,7 +400,7 @@ fn bytes_of_an_outbox() {
         }
         expect_refused(&broker, Refused::OutboxBytes, 1);
         broker.expect_subscribers("busy", 1);
-        drop(slow);
+        drop((slow, speaker));
         assert!(broker.stop());
     }
 }
