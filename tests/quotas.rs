@@ -522,6 +522,56 @@ fn a_reload_holds_for_who_is_there() {
     }
 }
 
+#[test]
+fn a_reload_holds_for_the_rate_of_who_is_there() {
+    let broker = Broker::start(2);
+    let mut browser = broker.browser();
+    burst(&mut browser, 25, 0);
+    (0..25).for_each(|_| browser.expect_error(400));
+    assert_eq!(refused(&broker, Refused::MessageRate), 0);
+    let slower = with_default(|quota| quota.messages_per_second_max = 10);
+    let handle = broker.node().handle();
+    let set = broker.wait(handle.set_quotas(Arc::new(slower)));
+    set.expect("applied");
+    burst(&mut browser, 25, 0);
+    (0..25).for_each(|_| browser.expect_error(400));
+    assert!(refused(&broker, Refused::MessageRate) > 0);
+    drop(browser);
+    assert!(broker.stop());
+}
+
+#[test]
+fn a_reload_holds_for_the_outbox_of_who_is_there() {
+    let unbounded = with_default(|quota| quota.outbox_bytes_max = u32::MAX);
+    let broker = Broker::with_quotas(2, unbounded);
+    broker.open_channel("busy");
+    let mut slow = slow_browser(&broker);
+    slow.subscribe("busy");
+    let mut speaker = broker.browser();
+    speaker.subscribe("busy");
+    let text = "x".repeat(50_000);
+    let mut sent = 0;
+    let mut speak = || {
+        speaker.broadcast("busy", "said", json!({"n": sent, "text": text}));
+        assert_eq!(speaker.receive()["said"]["n"], sent);
+        sent += 1;
+    };
+    // Far more than the default.
+    (0..200).for_each(|_| speak());
+    assert_eq!(refused(&broker, Refused::OutboxBytes), 0);
+    let tight = with_default(|quota| quota.outbox_bytes_max = 1000);
+    let handle = broker.node().handle();
+    let set = broker.wait(handle.set_quotas(Arc::new(tight)));
+    set.expect("applied");
+    let begun = Instant::now();
+    while refused(&broker, Refused::OutboxBytes) == 0 {
+        assert!(begun.elapsed() < PATIENCE, "never evicted");
+        speak();
+    }
+    drop((slow, speaker));
+    assert!(broker.stop());
+}
+
 fn reset(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     socket
@@ -567,9 +617,21 @@ fn counts_never_leak() {
             drop(streams);
             expect("nobody", || broker.node().occupancy().is_empty());
         }
-        // And the whole quota is there again.
-        let browsers: Vec<_> = (0..80).map(|_| broker.browser()).collect();
-        drop(browsers);
+        // And the whole quota is there again, once the last of the dead have
+        // come out of the kernel's queue, been let in and gone.
+        let mut inside = Vec::new();
+        let begun = Instant::now();
+        while inside.len() < 80 {
+            let mut stream = asking(frontends, "/test", "");
+            match status(&mut stream).as_str() {
+                "101" => inside.push(stream),
+                other => assert_eq!(other, "503"),
+            }
+            assert!(begun.elapsed() < PATIENCE, "only {} inside", inside.len());
+        }
+        assert_eq!(upgrade(&broker, "/test", ""), "503");
+        drop(inside);
+        expect("nobody", || broker.node().occupancy().is_empty());
         assert!(broker.stop());
     }
 }
