@@ -57,8 +57,12 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// A peer's bytes come this far: no input may end a shard.
 const ON_DATA_PLANE: &[&str] = &[
-    "limits", "model", "wire", "hub", "session", "net", "mesh", "shard",
+    "limits", "model", "wire", "meter", "hub", "session", "net", "mesh", "shard",
 ];
+
+/// Shards wait for nobody; only who is connected is counted under locks
+/// (docs/decisions/0009).
+const MAY_LOCK: &[&str] = &["meter"];
 
 const MAY_PANIC: &[&str] = &[
     ".unwrap()",
@@ -248,6 +252,11 @@ fn violations(module: &str, code: &str) -> Vec<String> {
                 wrong.push(format!("{module} may panic: {word}"));
             }
         }
+        for word in ["Mutex", "RwLock", "Condvar"] {
+            if code.contains(word) && !MAY_LOCK.contains(&module) {
+                wrong.push(format!("{module} locks: {word}"));
+            }
+        }
     }
     for (name, rooms) in ROOMS {
         if paths(code, name).next().is_some() && !rooms.contains(&module) {
@@ -304,6 +313,11 @@ fn the_table_catches_violations() {
         ["wire may panic: .unwrap()"]
     );
     assert!(violations("cli", "fn f() { g().unwrap() }").is_empty());
+    assert_eq!(
+        violations("shard", "use std::sync::Mutex;"),
+        ["shard locks: Mutex"]
+    );
+    assert!(violations("meter", "use std::sync::Mutex;").is_empty());
     assert!(
         violations(
             "hub",

@@ -3,11 +3,15 @@
 mod support;
 
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use support::backend::{Backend, OK, QUIT, Worker, bare};
-use support::{Broker, PATIENCE};
+use support::{Broker, Browser, PATIENCE};
+use tokio_tungstenite::tungstenite::Message;
+use webrocket::server::Config;
 
 /// The stop beside the test, which reads meanwhile.
 fn stop(broker: Broker) -> thread::JoinHandle<bool> {
@@ -135,4 +139,82 @@ fn nobody_gets_in_afterwards() {
     for addr in addrs {
         assert!(TcpStream::connect(addr).is_err(), "{addr}");
     }
+}
+
+/// Frontends are sent away one after the other, and who is still there works as
+/// ever: the later one's turn comes, the more it hears of a browser that speaks
+/// until its own comes. That any event falls between the first and the last is
+/// a matter of luck on a busy machine, so it is tried again until one does.
+#[test]
+fn frontends_are_spread_over_the_window() {
+    const LISTENERS: usize = 600;
+    let begun = Instant::now();
+    loop {
+        let window = |config: &mut Config| config.drain_window = PATIENCE;
+        let broker = Broker::configured(1, window);
+        broker.open_channel("room");
+        // In the order of their slots: all are new.
+        let mut listeners: Vec<_> = (0..LISTENERS).map(|_| broker.browser()).collect();
+        listeners.iter_mut().for_each(|it| it.subscribe("room"));
+        let mut speaker = broker.browser();
+        speaker.subscribe("room");
+        let (speaking, spoken) = mpsc::channel();
+        let talk = thread::spawn(move || {
+            for n in 0.. {
+                speaker.broadcast("room", "said", json!({"n": n}));
+                // Its own event: it is not faster than the others can hear.
+                match receive(&mut speaker) {
+                    Ok(event) => assert_eq!(event["said"]["n"], n),
+                    Err(close) => return close,
+                }
+                let _ = speaking.send(());
+            }
+            unreachable!("it is closed");
+        });
+        spoken.recv().expect("the first event");
+        let stopped = stop(broker);
+        let mut heard = Vec::new();
+        for mut listener in listeners {
+            let mut events = 0;
+            let close = loop {
+                match receive(&mut listener) {
+                    Ok(event) => assert_eq!(event["said"]["n"], events),
+                    Err(close) => break close,
+                }
+                events += 1;
+            };
+            assert_eq!(close, (1001, "server shutdown".to_owned()));
+            heard.push(events);
+        }
+        assert_eq!(talk.join().expect("no panic").0, 1001);
+        assert!(stopped.join().expect("no panic"));
+        assert!(heard.is_sorted(), "{heard:?}");
+        if heard.first() < heard.last() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never spread");
+    }
+}
+
+/// The next event, or how the connection was closed.
+fn receive(browser: &mut Browser) -> Result<Value, (u16, String)> {
+    match browser.receive_raw() {
+        Message::Text(text) => Ok(serde_json::from_str(&text).expect("JSON")),
+        Message::Close(Some(frame)) => Err((frame.code.into(), frame.reason.to_string())),
+        other => panic!("unexpected: {other:?}"),
+    }
+}
+
+#[test]
+fn a_few_frontends_do_not_take_a_long_window() {
+    let hour = Duration::from_secs(3600);
+    let broker = Broker::configured(2, |config| config.drain_window = hour);
+    let browsers: Vec<_> = (0..8).map(|_| broker.browser()).collect();
+    let began = Instant::now();
+    let stopped = thread::spawn(move || broker.stop_within(2 * hour));
+    for mut browser in browsers {
+        assert_eq!(browser.expect_close().0, 1001);
+    }
+    assert!(stopped.join().expect("no panic"));
+    assert!(began.elapsed() < PATIENCE);
 }

@@ -198,3 +198,59 @@ pub fn home_of_token(token: &SingleAccessToken, shards: u16) -> ShardId {
 fn spread(hash: u64, shards: u16) -> ShardId {
     ((u128::from(hash) * u128::from(shards)) >> 64) as ShardId
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &str) -> VhostPath {
+        VhostPath::parse(path).expect("a path")
+    }
+
+    fn with_message_bytes(bytes: u32) -> VhostQuota {
+        VhostQuota {
+            message_bytes_max: bytes,
+            ..VhostQuota::default()
+        }
+    }
+
+    #[test]
+    fn quotas_hold_for_vhosts_of_before_and_after() {
+        let mut registry = Registry::new(1);
+        let token = AccessToken::from_random([1; 20]);
+        registry.add_vhost(VhostId(1), path("/before"), token);
+        let quotas = Quotas {
+            default: with_message_bytes(10),
+            vhosts: [
+                (path("/before"), with_message_bytes(20)),
+                (path("/after"), with_message_bytes(30)),
+            ]
+            .into(),
+            ..Quotas::default()
+        };
+        registry.set_quotas(Arc::new(quotas));
+        registry.add_vhost(VhostId(2), path("/after"), token);
+        registry.add_vhost(VhostId(3), path("/other"), token);
+        let bytes = |registry: &Registry| {
+            [1, 2, 3, 4].map(|id| registry.quota(VhostId(id)).message_bytes_max)
+        };
+        assert_eq!(bytes(&registry), [20, 30, 10, 10]);
+        registry.set_quotas(Arc::new(Quotas::default()));
+        assert_eq!(bytes(&registry), [MESSAGE_BYTES_MAX as u32; 4]);
+    }
+
+    #[test]
+    fn no_quota_grants_more_than_the_broker_is_built_for() {
+        let mut registry = Registry::new(1);
+        let mut quotas = Quotas::default();
+        quotas.default.message_bytes_max = u32::MAX;
+        quotas.default.subscriptions_max = u32::MAX;
+        quotas.default.outbox_bytes_max = u32::MAX;
+        registry.set_quotas(Arc::new(quotas));
+        let quota = registry.quota(VhostId(1));
+        assert_eq!(quota.message_bytes_max as usize, MESSAGE_BYTES_MAX);
+        assert_eq!(quota.subscriptions_max as usize, SUBSCRIPTIONS_MAX);
+        // Memory alone bounds it.
+        assert_eq!(quota.outbox_bytes_max, u32::MAX);
+    }
+}

@@ -215,6 +215,8 @@ pub enum Refused {
     Timeout,
     /// A backend without the right token, or whose packet is none.
     Backend,
+    /// Frames that break RFC 6455, or text that is no UTF-8.
+    Protocol,
     /// A message beyond its size.
     MessageBytes,
     /// A frontend that sends faster than it may; it was held back, nothing is lost.
@@ -227,7 +229,7 @@ pub enum Refused {
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
@@ -235,6 +237,7 @@ impl Refused {
         Self::Upgrade,
         Self::Timeout,
         Self::Backend,
+        Self::Protocol,
         Self::MessageBytes,
         Self::MessageRate,
         Self::Subscriptions,
@@ -251,6 +254,7 @@ impl Refused {
             Self::Upgrade => "upgrade",
             Self::Timeout => "timeout",
             Self::Backend => "backend",
+            Self::Protocol => "protocol",
             Self::MessageBytes => "message_bytes",
             Self::MessageRate => "message_rate",
             Self::Subscriptions => "subscriptions",

@@ -30,7 +30,7 @@ impl Occupancy {
     pub fn try_enter(&self, from: PeerAddress, quotas: &Quotas) -> Result<(), Refused> {
         let raised = self
             .connections
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
                 (count < quotas.connections_max).then_some(count + 1)
             });
         raised.map_err(|_| Refused::NodeConnections)?;
@@ -46,7 +46,7 @@ impl Occupancy {
     pub fn leave(&self, from: PeerAddress) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         if !from.is_exempt() {
-            self.addresses.lower(from);
+            self.addresses.lower(&from);
         }
     }
 
@@ -58,7 +58,7 @@ impl Occupancy {
 
     /// A frontend that was let into the vhost is gone.
     pub fn leave_vhost(&self, vhost: VhostId) {
-        self.vhosts.lower(vhost);
+        self.vhosts.lower(&vhost);
     }
 
     /// Connections of the node, frontends and backends.
@@ -68,12 +68,12 @@ impl Occupancy {
 
     /// Connections from this address; none from one that is exempt.
     pub fn connections_from(&self, address: PeerAddress) -> u32 {
-        self.addresses.count(address)
+        self.addresses.count(&address)
     }
 
     /// Frontends of the vhost.
     pub fn frontends(&self, vhost: VhostId) -> u32 {
-        self.vhosts.count(vhost)
+        self.vhosts.count(&vhost)
     }
 
     /// Whether it remembers nobody.
@@ -101,18 +101,18 @@ impl<K: Eq + Hash> Tally<K> {
         true
     }
 
-    fn lower(&self, key: K) {
-        let mut counts = self.stripe(&key);
-        match counts.get_mut(&key) {
+    fn lower(&self, key: &K) {
+        let mut counts = self.stripe(key);
+        match counts.get_mut(key) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                counts.remove(&key);
+                counts.remove(key);
             }
         }
     }
 
-    fn count(&self, key: K) -> u32 {
-        self.stripe(&key).get(&key).copied().unwrap_or(0)
+    fn count(&self, key: &K) -> u32 {
+        self.stripe(key).get(key).copied().unwrap_or(0)
     }
 
     fn is_empty(&self) -> bool {

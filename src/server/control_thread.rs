@@ -98,8 +98,9 @@ impl LoadedControl {
                 },
             ));
             let stop = stopped.await.unwrap_or(DROPPED);
-            // The last to be told needs time to go as well.
-            let window = stop.drain_window.min(stop.timeout / 2);
+            // The last to be told needs its time to go, and the store its own.
+            let room = stop.timeout.saturating_sub(LINGER_TIMEOUT) / 2;
+            let window = stop.drain_window.min(room);
             let drained = tokio::time::timeout(stop.timeout, async {
                 // Until then admin tells of the drain.
                 own.drain(window).await.is_ok() && {

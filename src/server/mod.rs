@@ -42,7 +42,7 @@ pub struct Config {
     /// What the node and its vhosts grant; replaced by [`Node::reload`].
     pub quotas: Quotas,
     /// Time over which a stopping node spreads the closing of its frontends;
-    /// a millisecond each at the most, and half of what the stop may take.
+    /// a millisecond each at the most, and less where the stop has no time for it.
     pub drain_window: Duration,
 }
 

@@ -110,10 +110,11 @@ impl Pump {
                     self.close_frontend(conn, code.unwrap_or(CloseCode::NORMAL), "");
                 }
                 Err(violation) => {
-                    if violation.code == CloseCode::TOO_BIG {
-                        let cause = Refused::MessageBytes;
-                        self.note_refusal(conn, Some(vhost), cause, violation.code.0);
-                    }
+                    let cause = match violation.code {
+                        CloseCode::TOO_BIG => Refused::MessageBytes,
+                        _ => Refused::Protocol,
+                    };
+                    self.note_refusal(conn, Some(vhost), cause, violation.code.0);
                     self.close_frontend(conn, violation.code, violation.reason);
                 }
             }

@@ -11,8 +11,7 @@ use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
     DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
-    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, REFUSED_CONNECTIONS_MAX,
-    REFUSED_TIMEOUT, STALLED_SLEEP,
+    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{Moment, Refused};
@@ -235,19 +234,6 @@ impl Pump {
         if let Some(conn) = self.io.insert(socket, role, from) {
             self.io
                 .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
-        }
-    }
-
-    /// Refuses a connection that has no place. A frontend is answered once its
-    /// request is there (docs/decisions/0009).
-    fn turn_away(&mut self, listener: u8, socket: crate::net::Socket, cause: Refused) {
-        if listener == BACKEND || self.io.placeless >= REFUSED_CONNECTIONS_MAX {
-            return self.note_turned_away(&socket, cause, 0);
-        }
-        self.note_turned_away(&socket, cause, refusal_of(cause).status());
-        if let Some(conn) = self.io.insert_turned_away(socket, cause) {
-            let deadline_ms = self.io.now_ms + REFUSED_TIMEOUT.as_millis() as u64;
-            self.io.set_deadline(conn, deadline_ms);
         }
     }
 

@@ -1,5 +1,6 @@
+use super::BACKEND;
 use super::pump::Pump;
-use crate::limits::ACCESS_LINES_PER_SECOND_MAX;
+use crate::limits::{ACCESS_LINES_PER_SECOND_MAX, REFUSED_CONNECTIONS_MAX, REFUSED_TIMEOUT};
 use crate::meter::Refused;
 use crate::model::{ConnId, VhostId, VhostPath};
 use crate::net::Socket;
@@ -75,8 +76,21 @@ impl Pump {
         }
     }
 
+    /// Refuses a connection that has no place. A frontend is answered once its
+    /// request is there (docs/decisions/0009).
+    pub(super) fn turn_away(&mut self, listener: u8, socket: Socket, cause: Refused) {
+        if listener == BACKEND || self.io.placeless >= REFUSED_CONNECTIONS_MAX {
+            return self.note_turned_away(&socket, cause, 0);
+        }
+        self.note_turned_away(&socket, cause, refusal_of(cause).status());
+        if let Some(conn) = self.io.insert_turned_away(socket, cause) {
+            let deadline_ms = self.io.now_ms + REFUSED_TIMEOUT.as_millis() as u64;
+            self.io.set_deadline(conn, deadline_ms);
+        }
+    }
+
     /// As [`Self::note_refusal`], for a connection that gets no place.
-    pub(super) fn note_turned_away(&mut self, socket: &Socket, cause: Refused, status: u16) {
+    fn note_turned_away(&mut self, socket: &Socket, cause: Refused, status: u16) {
         self.io.meter.refuse(cause);
         if self.access.try_line(self.io.now_ms) {
             log(&peer(socket), "-", cause, status);

@@ -184,9 +184,10 @@ fn parse_header(
     if payload_bytes >> 63 != 0 {
         return Err(Violation::protocol("length with its top bit set"));
     }
+    // A control frame is no message: its own bound, above, is all it has.
     let Some(payload_bytes) = usize::try_from(payload_bytes)
         .ok()
-        .filter(|&bytes| bytes <= payload_bytes_max)
+        .filter(|&bytes| bytes <= payload_bytes_max || opcode.is_control())
     else {
         return Err(Violation::TOO_BIG);
     };

@@ -396,6 +396,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_small_bound_is_for_messages_and_not_for_control_frames() {
+        let read = |opcode, payload: &[u8], message_bytes_max| {
+            let (mut stream, mut consumed) = (Vec::new(), 0);
+            frame(&mut stream, true, opcode, payload);
+            let mut reader = Reader::default();
+            let read = reader.next(&mut stream, message_bytes_max, &mut consumed);
+            read.map(|incoming| incoming.is_some())
+        };
+        assert_eq!(read(Opcode::Text, b"four", 4), Ok(true));
+        assert_eq!(read(Opcode::Text, b"four", 3), Err(Violation::TOO_BIG));
+        assert_eq!(read(Opcode::Ping, &[b'x'; 125], 3), Ok(true));
+    }
+
     proptest! {
         /// However messages are cut into frames and frames into reads.
         #[test]

@@ -18,6 +18,7 @@ pub(crate) struct Totals {
     pub(crate) retries: usize,
     pub(crate) triggers: usize,
     pub(crate) unavailable: usize,
+    pub(crate) refused: usize,
 }
 
 impl Totals {
@@ -31,6 +32,7 @@ impl Totals {
         self.retries += other.retries;
         self.triggers += other.triggers;
         self.unavailable += other.unavailable;
+        self.refused += other.refused;
     }
 
     pub(crate) fn assert_all_happened(&self) {
@@ -44,6 +46,7 @@ impl Totals {
             retries,
             triggers,
             unavailable,
+            refused,
         } = self;
         for count in [
             events,
@@ -55,6 +58,7 @@ impl Totals {
             retries,
             triggers,
             unavailable,
+            refused,
         ] {
             assert!(*count > 50, "too rare to prove anything: {self:?}");
         }

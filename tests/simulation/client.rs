@@ -1,6 +1,6 @@
 //! One frontend: what it sends, what it was sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 use webrocket::model::Peer;
@@ -22,10 +22,13 @@ pub(crate) struct Client {
     /// What it asked for when it subscribed last, by channel.
     pub(crate) hides: BTreeMap<String, bool>,
     pub(crate) triggers: usize,
+    /// Channels that it was told it has, and how many it may have.
+    subscriptions: BTreeSet<String>,
+    subscriptions_max: usize,
 }
 
 impl Client {
-    pub(crate) fn new(peer: Peer, sid: String, witness: bool) -> Self {
+    pub(crate) fn new(peer: Peer, sid: String, witness: bool, subscriptions_max: usize) -> Self {
         Self {
             peer,
             sid,
@@ -38,6 +41,8 @@ impl Client {
             received: Vec::new(),
             hides: BTreeMap::new(),
             triggers: 0,
+            subscriptions: BTreeSet::new(),
+            subscriptions_max,
         }
     }
 
@@ -51,6 +56,7 @@ impl Client {
             let payload = &bytes[header.header_bytes..end];
             let message: Value = serde_json::from_slice(payload).expect("JSON");
             self.match_answer(&message);
+            self.count_subscriptions(&message);
             self.received.push(message);
             bytes = &bytes[end..];
         }
@@ -76,6 +82,21 @@ impl Client {
             );
         }
         panic!("answer {answer:?} out of order");
+    }
+
+    /// No session has more subscriptions than its quota.
+    fn count_subscriptions(&mut self, message: &Value) {
+        let channel = |what: &str| message[what]["channel"].as_str().map(str::to_owned);
+        self.subscriptions.extend(channel(":subscribed"));
+        if let Some(channel) = channel(":unsubscribed") {
+            self.subscriptions.remove(&channel);
+        }
+        // An `auth` may have ended all of them without a word ([AU-12..14]).
+        let authenticated = message.get(":authenticated").is_some();
+        if authenticated || message[":error"]["code"] == 402 {
+            self.subscriptions.clear();
+        }
+        assert!(self.subscriptions.len() <= self.subscriptions_max);
     }
 
     /// All that it was sent, a line each.

@@ -7,7 +7,8 @@
 //! its events are a gapless piece of that order; nothing comes after
 //! `:unsubscribed`; a roster is what the order says it is; answers come in
 //! the order of requests. Besides: a token works once; a trigger reaches one
-//! worker or its sender is told 503; at the end nobody is remembered.
+//! worker or its sender is told 503; no session has more subscriptions than its
+//! quota; at the end nobody is remembered.
 //!
 //! A failure names its seed: `WEBROCKET_SEED=n cargo test --test simulation`.
 //! `WEBROCKET_SEEDS=n` runs the first n seeds.

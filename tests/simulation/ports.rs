@@ -27,6 +27,8 @@ pub(crate) struct Port {
     /// Workers whose outbox is full, or that are gone.
     pub(crate) deaf: Vec<ConnId>,
     pub(crate) workers: Vec<ConnId>,
+    /// Messages past a quota.
+    pub(crate) refused: usize,
 }
 
 impl Port {
@@ -38,6 +40,7 @@ impl Port {
             effects: Vec::new(),
             deaf: Vec::new(),
             workers: Vec::new(),
+            refused: 0,
         }
     }
 
@@ -95,7 +98,10 @@ impl Effects for Port {
 
     fn serve(&mut self) {}
 
-    fn refused(&mut self, _conn: ConnId, _cause: Refused, _status: Status) {}
+    fn refused(&mut self, _conn: ConnId, cause: Refused, status: Status) {
+        assert_eq!((cause, status), (Refused::Subscriptions, Status::Forbidden));
+        self.refused += 1;
+    }
 
     fn quotas_replaced(&mut self) {}
 

@@ -6,7 +6,7 @@ use webrocket::hub::envelope::{Change, Delivery, Grant, Outcome};
 use webrocket::hub::{Answer, Flow, Hub};
 use webrocket::meter::VhostMeters;
 use webrocket::model::{
-    AccessToken, ConnId, Peer, ShardId, Sid, SingleAccessToken, VhostPath, WorkerId,
+    AccessToken, ConnId, Peer, Quotas, ShardId, Sid, SingleAccessToken, VhostPath, WorkerId,
 };
 
 use crate::check::{Totals, check_client, orders};
@@ -20,6 +20,7 @@ const CLIENTS_MAX: usize = 12;
 
 pub(crate) struct World {
     random: Random,
+    subscriptions_max: usize,
     hubs: Vec<Hub>,
     ports: Vec<Port>,
     control: Control,
@@ -38,8 +39,11 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let shards = 1 + random.below(4);
+        // Often fewer than there are channels.
+        let subscriptions_max = 2 + random.below(CHANNELS.len());
         let mut world = Self {
             random,
+            subscriptions_max,
             hubs: (0..shards)
                 .map(|id| Hub::new(id as ShardId, shards as u16, Arc::default()))
                 .collect(),
@@ -65,6 +69,12 @@ impl World {
             },
             None,
         );
+        let mut quotas = Quotas::default();
+        quotas.default.subscriptions_max = subscriptions_max as u32;
+        let quotas = Arc::new(quotas);
+        world
+            .control
+            .change(&Change::QuotasReplaced { quotas }, None);
         CHANNELS
             .iter()
             .for_each(|channel| world.control.open(channel, None));
@@ -131,8 +141,12 @@ impl World {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.number().to_le_bytes());
         let sid = Sid::from_random(bytes);
-        self.clients
-            .push(Client::new(peer, sid.to_string(), witness));
+        self.clients.push(Client::new(
+            peer,
+            sid.to_string(),
+            witness,
+            self.subscriptions_max,
+        ));
         let shard = usize::from(peer.shard);
         self.hubs[shard].open(peer.conn, VHOST, sid, &mut self.ports[shard]);
         self.take_effects(shard);
@@ -504,6 +518,7 @@ impl World {
             }
         }
         self.settle();
+        self.totals.refused += self.ports.iter().map(|port| port.refused).sum::<usize>();
         for hub in &self.hubs {
             let census = hub.census();
             assert_eq!(census, Default::default(), "somebody is remembered");

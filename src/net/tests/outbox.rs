@@ -43,6 +43,18 @@ fn takes_deliveries_up_to_its_bound() {
 }
 
 #[test]
+fn a_lowered_bound_holds_for_what_is_queued() {
+    let mut spare = Spare::new();
+    let mut outbox = Outbox::new();
+    assert_eq!(outbox.try_push(b"four", 4, &mut spare), Ok(()));
+    assert_eq!(outbox.try_push(b"s", 4, &mut spare), Err(OutboxFull));
+    assert_eq!(outbox.try_push(b"", 3, &mut spare), Ok(()));
+    assert_eq!(outbox.try_push(b"s", 3, &mut spare), Err(OutboxFull));
+    assert_eq!(outbox.try_push(b"s", 5, &mut spare), Ok(()));
+    assert_eq!(outbox.len(), 5);
+}
+
+#[test]
 fn replies_take_no_room_from_deliveries() {
     let mut spare = Spare::new();
     let mut outbox = Outbox::new();
