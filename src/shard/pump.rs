@@ -115,7 +115,13 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
-        self.io.sample();
+        // Nothing came in, but of a congested shard's rings nothing was taken.
+        let incoming = if self.io.port.is_congested() {
+            self.io.port.incoming()
+        } else {
+            0
+        };
+        self.io.sample(incoming);
         let timer = self
             .io
             .timers
