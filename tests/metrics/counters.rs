@@ -242,6 +242,8 @@ fn shards_process_and_headroom_are_on_the_page() {
         "descriptors",
         "memory",
         "outboxes",
+        // The test's node listens on the loopback address.
+        "ports",
     ] {
         assert!(limits.contains(limit), "{limit} in {limits:?}");
         assert!(page.sum("webrocket_headroom_ratio", &[("limit", limit)]) <= 1.0);
