@@ -129,6 +129,14 @@ impl World {
     }
 
     fn connect(&mut self, witness: bool) {
+        // Whoever is gone meanwhile is not told.
+        let told = self.clients.iter().map(|c| c.errors(503)).sum::<usize>() as u64;
+        let refused: u64 = self
+            .meters
+            .iter()
+            .map(|it| it.triggers_refused.count())
+            .sum();
+        assert!(refused >= told, "{told} told, {refused} refused");
         let living = self.clients.iter().filter(|client| client.alive).count();
         if !witness && living >= CLIENTS_MAX {
             return;
