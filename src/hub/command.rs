@@ -209,6 +209,10 @@ impl Hub {
             return Ok(Flow::Next);
         };
         let handed = self.hand_over(conn, vhost, trigger, data, Some(channel), fx);
+        if handed == Handed::NoRoom {
+            // The event is on its way, so the message can't be offered again.
+            self.meter.triggers_refused.add(1);
+        }
         match (handed, home == self.id) {
             (Handed::Taken, _) => Ok(Flow::Next),
             (Handed::NoWorker | Handed::NoRoom, true) => Err(Status::ServiceUnavailable),

@@ -218,7 +218,7 @@ mod tests {
     fn quotas_hold_for_vhosts_of_before_and_after() {
         let mut registry = Registry::new(1);
         let token = AccessToken::from_random([1; 20]);
-        registry.add_vhost(VhostId(1), path("/before"), token);
+        registry.add_vhost(VhostId(1), path("/before"), token, Arc::default());
         let quotas = Quotas {
             default: with_message_bytes(10),
             vhosts: [
@@ -229,8 +229,8 @@ mod tests {
             ..Quotas::default()
         };
         registry.set_quotas(Arc::new(quotas));
-        registry.add_vhost(VhostId(2), path("/after"), token);
-        registry.add_vhost(VhostId(3), path("/other"), token);
+        registry.add_vhost(VhostId(2), path("/after"), token, Arc::default());
+        registry.add_vhost(VhostId(3), path("/other"), token, Arc::default());
         let bytes = |registry: &Registry| {
             [1, 2, 3, 4].map(|id| registry.quota(VhostId(id)).message_bytes_max)
         };

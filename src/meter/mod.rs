@@ -84,7 +84,8 @@ pub struct ShardMeter {
     pub busy_us: Counter,
     /// Bytes queued in outboxes.
     pub outbox_bytes: Gauge,
-    /// Bytes of the fullest outbox of the last second in which one was filled.
+    /// Bytes of the fullest outbox of the last second in which one was filled;
+    /// zero once all are empty.
     pub outbox_peak_bytes: Gauge,
     /// Envelopes that wait in its incoming rings.
     pub ring_envelopes: Gauge,

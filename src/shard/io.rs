@@ -125,16 +125,15 @@ impl Io {
         // A look at the rings touches lines that other cores write to.
         if self.sampled_ms != self.now_ms {
             self.sampled_ms = self.now_ms;
-            self.sample();
+            self.sample(self.port.incoming());
         }
         now_us
     }
 
-    /// Looks at what is not kept all the time.
-    pub(super) fn sample(&mut self) {
-        let (incoming, backlog) = (self.port.incoming(), self.port.backlog());
+    /// Sets what is not kept all the time; `incoming` envelopes wait in rings.
+    pub(super) fn sample(&mut self, incoming: usize) {
         self.meter.ring_envelopes.set(incoming as u64);
-        self.meter.backlog_envelopes.set(backlog as u64);
+        self.meter.backlog_envelopes.set(self.port.backlog() as u64);
         let second = self.now_ms / 1000;
         let peak = std::mem::take(&mut self.outbox_peak) as u64;
         if peak > self.meter.outbox_peak_bytes.value() || (second != self.peak_second && peak > 0) {

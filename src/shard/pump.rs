@@ -127,7 +127,13 @@ impl Pump {
         if self.io.port.has_incoming() {
             return Some(Duration::ZERO);
         }
-        self.io.sample();
+        // Nothing came in, but of a congested shard's rings nothing was taken.
+        let incoming = if self.io.port.is_congested() {
+            self.io.port.incoming()
+        } else {
+            0
+        };
+        self.io.sample(incoming);
         let now_ms = self.io.now_ms;
         let times = [
             self.io.timers.next_in_ms(now_ms),

@@ -1,8 +1,9 @@
 use serde_json::json;
+use webrocket::limits::OUTBOX_BYTES_MAX;
 
 use crate::support::backend::{Backend, OK, Worker, bare};
 use crate::support::{Broker, Browser};
-use crate::{expect, scrape, stats};
+use crate::{expect, leave_page, scrape, stats};
 
 const SUBSCRIBERS: u64 = 6;
 const EVENTS: u64 = 50;
@@ -50,6 +51,7 @@ fn every_broadcast_and_every_delivery_is_counted_once() {
                 ("webrocket_outbox_bytes", &[], 0),
             ],
         );
+        leave_page(&broker);
         let page = scrape(&broker);
         let latencies = page.sum("webrocket_fanout_latency_seconds_count", &[]) as u64;
         // Each event once for each shard that has subscribers.
@@ -162,16 +164,27 @@ fn a_slow_consumer_is_counted_by_its_cause() {
     let data = format!("{{\"d\":\"{}\"}}", "x".repeat(500_000));
     let evicted = || scrape(&broker).sum("webrocket_slow_consumers_total", &[("cause", "evicted")]);
     let begun = std::time::Instant::now();
+    let mut peak = 0.0_f64;
     while evicted() == 0.0 {
+        peak = peak.max(scrape(&broker).sum("webrocket_outbox_peak_bytes", &[]));
         client.send(&bare(&["BC", "room", "said", &data]));
         client.expect(OK);
         assert!(begun.elapsed() < crate::support::PATIENCE, "never evicted");
     }
     assert_eq!(evicted(), 1.0);
+    // The last event that still fit had to fit beside all those before it.
+    let bound = OUTBOX_BYTES_MAX as f64;
+    assert!(peak > bound - 1_000_000.0 && peak <= bound, "{peak}");
     let seen = stats(&broker);
     assert_eq!(seen["shards"][0]["evicted"], 1);
     drop((slow, client));
-    expect(&broker, &[("webrocket_outbox_bytes", &[], 0)]);
+    expect(
+        &broker,
+        &[
+            ("webrocket_outbox_bytes", &[], 0),
+            ("webrocket_outbox_peak_bytes", &[], 0),
+        ],
+    );
     assert!(broker.stop());
 }
 
@@ -229,6 +242,8 @@ fn shards_process_and_headroom_are_on_the_page() {
         "descriptors",
         "memory",
         "outboxes",
+        // The test's node listens on the loopback address.
+        "ports",
     ] {
         assert!(limits.contains(limit), "{limit} in {limits:?}");
         assert!(page.sum("webrocket_headroom_ratio", &[("limit", limit)]) <= 1.0);

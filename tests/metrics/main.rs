@@ -32,6 +32,12 @@ fn scrape(broker: &Broker) -> Page {
     Page::parse(&answer.body)
 }
 
+/// Leaves a page that shows traffic for `promtool check metrics`.
+fn leave_page(broker: &Broker) {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/metrics.prom");
+    std::fs::write(path, open(broker, "/metrics").body).expect("written");
+}
+
 fn stats(broker: &Broker) -> Value {
     let answer = admin(broker, "GET", "/stats.json");
     assert_eq!(answer.status, 200, "{answer:?}");

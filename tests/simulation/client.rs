@@ -62,6 +62,16 @@ impl Client {
         }
     }
 
+    /// Frames that it shared with others: events, members that came and went.
+    pub(crate) fn channel_frames(&self) -> usize {
+        let shared = |message: &&Value| {
+            let names = message.as_object().into_iter().flat_map(|it| it.keys());
+            let mut names = names.map(String::as_str);
+            names.any(|name| !name.starts_with(':') || name.starts_with(":member"))
+        };
+        self.received.iter().filter(shared).count()
+    }
+
     /// Answers come in the order of requests ([SU-13]).
     fn match_answer(&mut self, message: &Value) {
         let answer = if message[":error"]["code"] == 400 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 use webrocket::hub::envelope::{Change, Delivery, Grant, Outcome};
 use webrocket::hub::{Answer, Flow, Hub};
-use webrocket::meter::VhostMeters;
+use webrocket::meter::{ShardMeter, VhostMeters};
 use webrocket::model::{
     AccessToken, ConnId, Peer, Quotas, ShardId, Sid, SingleAccessToken, VhostPath, WorkerId,
 };
@@ -22,6 +22,8 @@ pub(crate) struct World {
     random: Random,
     subscriptions_max: usize,
     hubs: Vec<Hub>,
+    meters: Vec<Arc<ShardMeter>>,
+    vhost_meters: VhostMeters,
     ports: Vec<Port>,
     control: Control,
     clients: Vec<Client>,
@@ -41,12 +43,16 @@ impl World {
         let shards = 1 + random.below(4);
         // Often fewer than there are channels.
         let subscriptions_max = 2 + random.below(CHANNELS.len());
+        let meters: Vec<Arc<ShardMeter>> = (0..shards).map(|_| Arc::default()).collect();
+        let vhost_meters = VhostMeters::new(shards as u16);
         let mut world = Self {
             random,
             subscriptions_max,
             hubs: (0..shards)
-                .map(|id| Hub::new(id as ShardId, shards as u16, Arc::default()))
+                .map(|id| Hub::new(id as ShardId, shards as u16, Arc::clone(&meters[id])))
                 .collect(),
+            meters,
+            vhost_meters: vhost_meters.clone(),
             ports: (0..shards).map(|_| Port::new(shards)).collect(),
             control: Control::new(shards),
             clients: Vec::new(),
@@ -65,7 +71,7 @@ impl World {
                 vhost: VHOST,
                 path,
                 token,
-                meters: VhostMeters::new(shards as u16),
+                meters: vhost_meters,
             },
             None,
         );
@@ -133,6 +139,14 @@ impl World {
     }
 
     fn connect(&mut self, witness: bool) {
+        // Whoever is gone meanwhile is not told.
+        let told = self.clients.iter().map(|c| c.errors(503)).sum::<usize>() as u64;
+        let refused: u64 = self
+            .meters
+            .iter()
+            .map(|it| it.triggers_refused.count())
+            .sum();
+        assert!(refused >= told, "{told} told, {refused} refused");
         let living = self.clients.iter().filter(|client| client.alive).count();
         if !witness && living >= CLIENTS_MAX {
             return;
@@ -508,6 +522,7 @@ impl World {
         }
         self.check_tokens();
         self.check_triggers();
+        self.check_meters();
         for index in 0..self.clients.len() {
             if self.clients[index].alive {
                 let peer = self.clients[index].peer;
@@ -523,6 +538,8 @@ impl World {
             let census = hub.census();
             assert_eq!(census, Default::default(), "somebody is remembered");
         }
+        let frontends = self.vhost_meters.sum(|meter| meter.frontends.value());
+        assert_eq!(frontends, 0, "somebody is counted");
         self.totals
     }
 
@@ -548,6 +565,26 @@ impl World {
             "admitted {admitted} times with {count} tokens"
         );
         self.totals.lost_races += self.clients.iter().map(|c| c.errors(402)).sum::<usize>();
+    }
+
+    /// Each frame of a channel and each trigger was counted once, by the shard
+    /// and for the vhost.
+    fn check_meters(&self) {
+        let received = self
+            .clients
+            .iter()
+            .map(Client::channel_frames)
+            .sum::<usize>() as u64;
+        let deliveries: u64 = self.meters.iter().map(|it| it.deliveries.count()).sum();
+        assert_eq!(deliveries, received, "deliveries");
+        let of_vhost = self.vhost_meters.sum(|meter| meter.deliveries.count());
+        assert_eq!(of_vhost, received, "deliveries of the vhost");
+        let taken = self.triggered.values().sum::<usize>() as u64;
+        let triggers: u64 = self.meters.iter().map(|it| it.triggers.count()).sum();
+        assert_eq!(triggers, taken, "triggers");
+        let living = self.clients.iter().filter(|client| client.alive).count();
+        let frontends = self.vhost_meters.sum(|meter| meter.frontends.value());
+        assert_eq!(frontends, living as u64, "frontends");
     }
 
     /// A trigger reached one worker, or its sender knows that it did not.

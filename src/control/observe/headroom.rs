@@ -29,17 +29,13 @@ pub(super) fn of(watched: &Watched, process: Option<&Process>, now_us: u64) -> V
     ];
     drop(load);
     if let Some(process) = process {
-        let grown = process
-            .resident_bytes
-            .saturating_sub(watched.resident_at_start);
+        let before = watched.resident_at_start;
+        let grown = process.resident_bytes.saturating_sub(before);
         all.push(descriptors(process));
         all.extend(memory(process, grown.checked_div(connected)));
-        all.extend(
-            watched
-                .node
-                .is_local
-                .then(|| ports(connected, process.ports)),
-        );
+        if watched.node.is_local {
+            all.push(ports(connected, process.ports));
+        }
     }
     sort(&mut all);
     all

@@ -5,6 +5,7 @@ mod exposition;
 mod headroom;
 mod health;
 mod looks;
+mod page;
 mod process;
 mod routes;
 

@@ -1,14 +1,16 @@
-//! Health over stand-in shards that stall when they are told to.
+//! Health and pages over stand-in shards that stall when they are told to.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::exposition;
 use super::health::{Health, progress, readiness};
 use crate::control::MemoryStore;
 use crate::control::tests::path;
 use crate::control::tests::shard::Node;
+use crate::meter::{Kind, Refused};
 
 fn stall(node: &Node, shard: usize, stalled: bool) {
     *node.shards[shard].stalled.lock().expect("lock") = stalled;
@@ -94,4 +96,32 @@ async fn without_control_nothing_is_well() {
     assert_eq!(progress(&observer).await, Health::ControlStalled);
     assert_eq!(readiness(&observer).await, Health::ControlStalled);
     assert!(observer.look().await.is_err());
+}
+
+#[tokio::test]
+async fn what_meters_hold_is_on_the_page() {
+    let node = Node::start(2, MemoryStore::default()).await;
+    node.handle.create_vhost(path("/v")).await.expect("created");
+    let meters = &node.observer.0.shards;
+    meters[0].refuse(Refused::Origin);
+    meters[1].refuse(Refused::Origin);
+    meters[1].refuse(Refused::Origin);
+    meters[1].connections(Kind::Frontend).set(250);
+    meters[1].latency.record(100);
+    let page = exposition::render(node.observer.look().await.expect("a look"));
+    for line in [
+        r#"webrocket_refused_total{shard="0",cause="origin"} 1"#,
+        r#"webrocket_refused_total{shard="1",cause="origin"} 2"#,
+        r#"webrocket_refused_total{shard="1",cause="upgrade"} 0"#,
+        r#"webrocket_connections{shard="1",kind="frontend"} 250"#,
+        r#"webrocket_fanout_latency_seconds_bucket{shard="1",le="6.4e-05"} 0"#,
+        r#"webrocket_fanout_latency_seconds_bucket{shard="1",le="0.000128"} 1"#,
+        r#"webrocket_fanout_latency_seconds_sum{shard="1"} 0.0001"#,
+        r#"webrocket_vhost_frontends{vhost="/v"} 0"#,
+        r#"webrocket_headroom_ratio{limit="connections"} 0.75"#,
+        "webrocket_ready 1",
+    ] {
+        assert!(page.lines().any(|it| it == line), "{line} in\n{page}");
+    }
+    node.stop().await;
 }
