@@ -146,7 +146,7 @@ impl Desk {
                 vhost,
                 ask,
             } => registry.handle_ask(from, request, vhost, ask, now_ms()),
-            ToControl::Spent { token } => registry.handle_spent(&token),
+            ToControl::Spent { token, bearer } => registry.handle_spent(&token, bearer),
             ToControl::WorkerReady {
                 vhost,
                 worker,

@@ -116,7 +116,8 @@ impl Hub {
     pub fn set_time(&mut self, now_ms: u64, fx: &mut impl Effects) {
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
-            fx.control(envelope::ToControl::Spent { token });
+            let bearer = None;
+            fx.control(envelope::ToControl::Spent { token, bearer });
         }
     }
 
