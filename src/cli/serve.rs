@@ -15,8 +15,8 @@ pub(super) struct Arguments {
     /// Where operators connect
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
     admin_addr: SocketAddr,
-    /// Where the node keeps its cookie and its lock. Vhosts, channels and
-    /// tokens live in memory in this release: they end with the process
+    /// Where the node keeps its cookie, its lock and its store of vhosts,
+    /// channels and tokens
     #[arg(long, value_name = "DIR", default_value = "/var/lib/webrocket")]
     storage_dir: PathBuf,
     /// Names the node's files [default: the host's name]

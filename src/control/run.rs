@@ -77,12 +77,20 @@ async fn write(
     mut batches: mpsc::Receiver<Vec<Record>>,
     commits: mpsc::Sender<bool>,
 ) {
+    let mut failed = false;
     while let Some(batch) = batches.recv().await {
+        let changes = batch.len();
         let result = store.commit(batch).await;
-        let failed = result.is_err();
-        if let Err(error) = result {
-            tracing::error!(%error, "changes not stored");
+        // Said once: while a disk is full this comes ten times a second.
+        match &result {
+            Err(error) if !failed => {
+                tracing::error!(%error, changes, "changes are not stored and are refused from now on");
+            }
+            Err(error) => tracing::debug!(%error, changes, "changes not stored"),
+            Ok(()) if failed => tracing::info!("changes are stored again"),
+            Ok(()) => {}
         }
+        failed = result.is_err();
         if commits.send(!failed).await.is_err() {
             return;
         }

@@ -258,12 +258,13 @@ impl Pipeline {
         self.committing_to = None;
         // Offered again until the store takes them. Who waits must not: the
         // token is lost to its bearer, who asks for another one.
-        for mut forgotten in std::mem::take(&mut self.forgetting).into_iter().rev() {
+        let mut again = std::mem::take(&mut self.forgetting);
+        for forgotten in &mut again {
             if let Some(Bearer { from, .. }) = forgotten.bearer.take() {
                 self.tell_bearer(from, Err(Status::InternalError));
             }
-            self.forgotten.push_front(forgotten);
         }
+        self.forgotten = again.into_iter().chain(self.forgotten.drain(..)).collect();
         let durable: Vec<u64> = self
             .pending
             .range(self.committed_to + 1..)

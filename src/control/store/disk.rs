@@ -142,7 +142,7 @@ impl Books {
         if found != self.state {
             return Err(Error::StoreAhead(self.file.path.clone()));
         }
-        tracing::info!(path = %self.file.path.display(), "store opened anew");
+        tracing::debug!(path = %self.file.path.display(), "store opened anew");
         Ok(database)
     }
 
