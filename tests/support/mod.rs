@@ -31,7 +31,7 @@ pub struct Broker {
 
 impl Broker {
     pub fn start(shards: u16) -> Self {
-        let storage = tempfile::tempdir().expect("a temporary directory");
+        let storage = storage();
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let node = Node::start(Config {
             websocket_addr: any,
@@ -215,6 +215,13 @@ impl Broker {
     pub fn stop(mut self) -> bool {
         self.node.take().expect("running").stop(PATIENCE)
     }
+}
+
+/// A storage directory in memory: only the store's own tests wait for a disk.
+pub fn storage() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary directory")
 }
 
 /// 36 characters, another each time.
