@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kosmonaut::Client;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use support::process::{Process, Refused, serve, serve_after};
@@ -185,6 +186,8 @@ fn a_disk_that_fills_up_refuses_changes_and_takes_them_when_there_is_room() {
         let again = admin(&node, "POST", &name(kept));
         again.expect_error(503, "the change could not be stored");
     }
+    let opened = open_as_backend(&node, &format!("{kept:0200}"));
+    assert_eq!(opened.err().and_then(|error| error.code()), Some(597));
     // All else goes on.
     browser.broadcast("room", "still", json!({"here": true}));
     assert_eq!(browser.receive()["still"]["here"], true);
@@ -202,6 +205,18 @@ fn a_disk_that_fills_up_refuses_changes_and_takes_them_when_there_is_room() {
     let node = Process::start(&mut serve(storage.path())).expect("started");
     let size = admin(&node, "GET", "/v").json()["vhost"]["channels"]["size"].clone();
     assert_eq!(size, kept + 2, "what was acknowledged, and it alone");
+}
+
+fn open_as_backend(node: &Process, channel: &str) -> Result<(), kosmonaut::Error> {
+    let vhost = admin(node, "GET", "/v").json();
+    let token = vhost["vhost"]["accessToken"].as_str().expect("a token");
+    let url = format!("wr://{token}@{}/v", node.backend);
+    let client = Client::with_timeout(url.parse().expect("a URL"), PATIENCE);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(client.open_channel(channel))
 }
 
 fn limit_file_size(node: &Process, bytes: Option<u64>) {
