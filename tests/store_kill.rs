@@ -10,8 +10,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use kosmonaut::Client;
@@ -36,9 +37,12 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
     let (status, _) = http(&node.target(), "POST", "/main").expect("answered");
     assert_eq!(status, 302);
     let mut books = Books::default();
+    let told = AtomicUsize::new(0);
     for kill in 0..KILLS {
         let target = node.target();
-        let after = Duration::from_micros(random.below(60_000));
+        // So many changes after the start, and a bit: amid the next one.
+        let goal = told.load(Ordering::Relaxed) + random.below(12) as usize;
+        let after = Duration::from_micros(random.below(4_000));
         let seeds = [random.next(), random.next(), random.next(), random.next()];
         thread::scope(|scope| {
             let Books {
@@ -46,22 +50,30 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
                 rest_channels,
                 backend_channels,
                 tokens,
-                ..
             } = &mut books;
-            let target = &target;
-            scope.spawn(move || write_vhosts(target, vhosts, Random(seeds[0])));
-            scope.spawn(move || write_channels(target, rest_channels, Random(seeds[1])));
-            scope.spawn(move || write_as_backend(target, backend_channels, Random(seeds[2])));
-            scope.spawn(move || write_tokens(target, tokens, Random(seeds[3])));
+            let writer = |seed| Writer {
+                target: &target,
+                told: &told,
+                random: Random(seed),
+            };
+            let [first, second, third, fourth] = seeds.map(writer);
+            scope.spawn(|| first.write_vhosts(vhosts));
+            scope.spawn(|| second.write_channels(rest_channels));
+            scope.spawn(|| third.write_as_backend(backend_channels));
+            scope.spawn(|| fourth.write_tokens(tokens));
+            let begun = Instant::now();
+            while told.load(Ordering::Relaxed) < goal {
+                assert!(begun.elapsed() < PATIENCE, "nothing is acknowledged");
+                thread::sleep(Duration::from_micros(100));
+            }
             thread::sleep(after);
             node.kill();
         });
         node = start(storage.path());
-        println!("kill {kill} after {after:?}");
+        let now = told.load(Ordering::Relaxed);
+        println!("kill {kill}: {now} changes acknowledged, {after:?} past {goal}");
         books.check(&node.target());
     }
-    println!("{} changes were acknowledged", books.acknowledged());
-    assert!(books.acknowledged() > KILLS, "{}", books.acknowledged());
     let (status, log) = node.terminate();
     assert!(status.success(), "{log}");
 }
@@ -110,31 +122,22 @@ impl Fate {
 /// What the writers were told.
 #[derive(Default)]
 struct Books {
+    /// By path: the vhost, its access token where it was seen, its one channel.
     vhosts: Ledger<(Fate, String, Fate)>,
     rest_channels: Ledger<Fate>,
     backend_channels: Ledger<Fate>,
     tokens: Ledger<Fate>,
 }
 
-#[derive(Default)]
-struct Ledger<T> {
-    things: BTreeMap<String, T>,
-    acknowledged: usize,
-}
+/// By name or token.
+type Ledger<T> = BTreeMap<String, T>;
 
 impl Books {
-    fn acknowledged(&self) -> usize {
-        self.vhosts.acknowledged
-            + self.rest_channels.acknowledged
-            + self.backend_channels.acknowledged
-            + self.tokens.acknowledged
-    }
-
     fn check(&mut self, target: &Target) {
         let listed = get(target, "/");
         let listed = listed["vhosts"].as_array().expect("a list");
         assert!(listed.iter().any(|it| it["path"] == "/main"));
-        for (path, (fate, token, channel)) in &mut self.vhosts.things {
+        for (path, (fate, token, channel)) in &mut self.vhosts {
             let found = listed.iter().find(|it| it["path"] == path.as_str());
             let known = *fate == Fate::Present;
             fate.check(found.is_some(), path);
@@ -145,161 +148,182 @@ impl Books {
             let size = &get(target, path)["vhost"]["channels"]["size"];
             channel.check(size == 1, &format!("the channel of {path}, {size}"));
             let found = found["accessToken"].as_str().expect("a token");
-            assert!(!known || token == found, "{path}: another token");
+            let seen = known && !token.is_empty();
+            assert!(!seen || token == found, "{path}: another token");
             found.clone_into(token);
         }
         let listed = get(target, "/main/channels");
         let listed = listed["channels"].as_array().expect("a list");
-        let rest = self.rest_channels.things.iter_mut();
-        for (name, fate) in rest.chain(&mut self.backend_channels.things) {
+        let rest = self.rest_channels.iter_mut();
+        for (name, fate) in rest.chain(&mut self.backend_channels) {
             let found = listed.iter().any(|it| it["name"] == name.as_str());
             fate.check(found, name);
         }
         // Looking at a token spends it.
-        for (token, fate) in std::mem::take(&mut self.tokens.things) {
+        for (token, fate) in std::mem::take(&mut self.tokens) {
             let mut fate = fate;
             let found = authenticate(target.websocket, &token).expect("answered");
             fate.check(found, "a token");
             let again = authenticate(target.websocket, &token).expect("answered");
             assert!(!again, "a token was taken twice");
             if found {
-                self.tokens.things.insert(token, Fate::Absent);
+                self.tokens.insert(token, Fate::Absent);
             }
         }
     }
 }
 
-/// Through admin REST: vhosts with one channel each.
-fn write_vhosts(
-    target: &Target,
-    ledger: &mut Ledger<(Fate, String, Fate)>,
-    mut random: Random,
-) -> Option<()> {
-    loop {
-        let path = format!("/v{}", random.below(6));
-        let thing = ledger.things.entry(path.clone()).or_default();
-        let open = random.below(2) == 0;
-        match thing {
-            (fate @ Fate::Absent, token, _) => {
-                *fate = Fate::Doubt;
+/// Changes things until the node is killed; notes each change before it is
+/// asked for and when it is acknowledged.
+struct Writer<'a> {
+    target: &'a Target,
+    /// Changes acknowledged to all writers.
+    told: &'a AtomicUsize,
+    random: Random,
+}
+
+impl Writer<'_> {
+    fn note(&self) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Through admin REST: vhosts with one channel each.
+    fn write_vhosts(mut self, ledger: &mut Ledger<(Fate, String, Fate)>) -> Option<()> {
+        let target = self.target;
+        loop {
+            let path = format!("/v{}", self.random.below(6));
+            let thing = ledger.entry(path.clone()).or_default();
+            let kind = self.random.below(4);
+            match thing {
+                (fate @ Fate::Absent, token, _) => {
+                    *fate = Fate::Doubt;
+                    token.clear();
+                    expect(http(target, "POST", &path)?.0, 302);
+                    *fate = Fate::Present;
+                    *token = access_token(target, &path)?;
+                }
+                (Fate::Present, token, _) if kind == 0 => {
+                    let before = std::mem::take(token);
+                    expect(http(target, "PUT", &format!("{path}/token"))?.0, 302);
+                    *token = access_token(target, &path)?;
+                    assert_ne!(*token, before);
+                }
+                (Fate::Present, _, channel @ Fate::Absent) if kind == 1 => {
+                    *channel = Fate::Doubt;
+                    expect(http(target, "POST", &format!("{path}/channels/x"))?.0, 302);
+                    *channel = Fate::Present;
+                }
+                (fate, _, channel) => {
+                    let before = *channel;
+                    (*fate, *channel) = (Fate::Doubt, Fate::Doubt);
+                    if let Some((status, _)) = http(target, "DELETE", &path) {
+                        expect(status, 202);
+                    } else {
+                        // If the vhost lives its channel does.
+                        *channel = before;
+                        return None;
+                    }
+                    (*fate, *channel) = (Fate::Absent, Fate::Absent);
+                }
+            }
+            self.note();
+        }
+    }
+
+    /// Through admin REST: channels of one vhost.
+    fn write_channels(mut self, ledger: &mut Ledger<Fate>) -> Option<()> {
+        let target = self.target;
+        loop {
+            let name = format!("rest-{}", self.random.below(40));
+            let path = format!("/main/channels/{name}");
+            let fate = ledger.entry(name).or_default();
+            let before = std::mem::replace(fate, Fate::Doubt);
+            if before == Fate::Absent {
                 expect(http(target, "POST", &path)?.0, 302);
                 *fate = Fate::Present;
-                let (status, body) = http(target, "GET", &path).unwrap_or_default();
-                if status == 200 {
-                    let body: Value = serde_json::from_str(&body).expect("JSON");
-                    *token = body["vhost"]["accessToken"].as_str()?.to_owned();
-                } else {
-                    // Killed in between: present, with a token that nobody saw.
-                    *fate = Fate::Doubt;
-                    return None;
-                }
-            }
-            (Fate::Present, _, channel @ Fate::Absent) if open => {
-                *channel = Fate::Doubt;
-                expect(http(target, "POST", &format!("{path}/channels/x"))?.0, 302);
-                *channel = Fate::Present;
-            }
-            (fate, _, channel) => {
-                let before = *channel;
-                (*fate, *channel) = (Fate::Doubt, Fate::Doubt);
-                if let Some((status, _)) = http(target, "DELETE", &path) {
-                    expect(status, 202);
-                } else {
-                    // If the vhost lives its channel does.
-                    *channel = before;
-                    return None;
-                }
-                (*fate, *channel) = (Fate::Absent, Fate::Absent);
-            }
-        }
-        ledger.acknowledged += 1;
-    }
-}
-
-/// Through admin REST: channels of one vhost.
-fn write_channels(target: &Target, ledger: &mut Ledger<Fate>, mut random: Random) -> Option<()> {
-    loop {
-        let name = format!("rest-{}", random.below(40));
-        let path = format!("/main/channels/{name}");
-        let fate = ledger.things.entry(name).or_default();
-        let before = std::mem::replace(fate, Fate::Doubt);
-        if before == Fate::Absent {
-            expect(http(target, "POST", &path)?.0, 302);
-            *fate = Fate::Present;
-        } else {
-            expect(http(target, "DELETE", &path)?.0, 202);
-            *fate = Fate::Absent;
-        }
-        ledger.acknowledged += 1;
-    }
-}
-
-/// Through Kosmonaut, eight channels at once over one connection.
-fn write_as_backend(target: &Target, ledger: &mut Ledger<Fate>, mut random: Random) -> Option<()> {
-    let client = Client::new(main_url(target)?.parse().expect("a URL"));
-    block_on(async {
-        loop {
-            let first = random.below(40);
-            let names = (first..first + 8).map(|number| format!("private-{number}"));
-            let changes = names.map(|name| {
-                let fate = ledger.things.entry(name.clone()).or_default();
-                let before = std::mem::replace(fate, Fate::Doubt);
-                let client = &client;
-                async move {
-                    let (after, done) = match before {
-                        Fate::Absent => (Fate::Present, client.open_channel(&name).await),
-                        _ => (Fate::Absent, client.close_channel(&name).await),
-                    };
-                    (name, after, done)
-                }
-            });
-            let changes: Vec<_> = changes.collect();
-            let mut lost = false;
-            for (name, after, done) in join_all(changes).await {
-                match done {
-                    Ok(()) => {
-                        ledger.things.insert(name, after);
-                        ledger.acknowledged += 1;
-                    }
-                    Err(error) => {
-                        assert!(error.code().is_none(), "{error}");
-                        lost = true;
-                    }
-                }
-            }
-            if lost {
-                return None;
-            }
-        }
-    })
-}
-
-/// Asks for single access tokens and uses some of them.
-fn write_tokens(target: &Target, ledger: &mut Ledger<Fate>, mut random: Random) -> Option<()> {
-    let client = Client::new(main_url(target)?.parse().expect("a URL"));
-    block_on(async {
-        loop {
-            let token = client.request_single_access_token("joe", ".*").await.ok()?;
-            let fate = ledger.things.entry(token.as_str().into()).or_default();
-            *fate = Fate::Present;
-            ledger.acknowledged += 1;
-            if random.below(2) == 0 {
-                *fate = Fate::Doubt;
-                assert!(
-                    authenticate(target.websocket, token.as_str())?,
-                    "a new token"
-                );
+            } else {
+                expect(http(target, "DELETE", &path)?.0, 202);
                 *fate = Fate::Absent;
-                ledger.acknowledged += 1;
             }
+            self.note();
         }
-    })
+    }
+
+    /// Through Kosmonaut, eight channels at once over one connection.
+    fn write_as_backend(mut self, ledger: &mut Ledger<Fate>) -> Option<()> {
+        let target = self.target;
+        let client = Client::with_timeout(main_url(target)?.parse().expect("a URL"), PATIENCE);
+        block_on(async {
+            loop {
+                let first = self.random.below(40);
+                let names = (first..first + 8).map(|number| format!("private-{number}"));
+                let changes = names.map(|name| {
+                    let fate = ledger.entry(name.clone()).or_default();
+                    let before = std::mem::replace(fate, Fate::Doubt);
+                    let client = &client;
+                    async move {
+                        let (after, done) = match before {
+                            Fate::Absent => (Fate::Present, client.open_channel(&name).await),
+                            _ => (Fate::Absent, client.close_channel(&name).await),
+                        };
+                        (name, after, done)
+                    }
+                });
+                let changes: Vec<_> = changes.collect();
+                let mut lost = false;
+                for (name, after, done) in join_all(changes).await {
+                    match done {
+                        Ok(()) => {
+                            ledger.insert(name, after);
+                            self.note();
+                        }
+                        Err(error) => {
+                            assert!(error.code().is_none(), "{error}");
+                            lost = true;
+                        }
+                    }
+                }
+                if lost {
+                    return None;
+                }
+            }
+        })
+    }
+
+    /// Asks for single access tokens and uses some of them.
+    fn write_tokens(mut self, ledger: &mut Ledger<Fate>) -> Option<()> {
+        let target = self.target;
+        let client = Client::with_timeout(main_url(target)?.parse().expect("a URL"), PATIENCE);
+        block_on(async {
+            loop {
+                let token = client.request_single_access_token("joe", ".*").await.ok()?;
+                let fate = ledger.entry(token.as_str().into()).or_default();
+                *fate = Fate::Present;
+                self.note();
+                if self.random.below(2) == 0 {
+                    *fate = Fate::Doubt;
+                    assert!(
+                        authenticate(target.websocket, token.as_str())?,
+                        "a new token"
+                    );
+                    *fate = Fate::Absent;
+                    self.note();
+                }
+            }
+        })
+    }
+}
+
+/// Killed before this, a vhost has a token that nobody saw.
+fn access_token(target: &Target, path: &str) -> Option<String> {
+    let (status, body) = http(target, "GET", path)?;
+    expect(status, 200);
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    body["vhost"]["accessToken"].as_str().map(Into::into)
 }
 
 fn main_url(target: &Target) -> Option<String> {
-    let (_, body) = http(target, "GET", "/main")?;
-    let body: Value = serde_json::from_str(&body).expect("JSON");
-    let token = body["vhost"]["accessToken"].as_str().expect("a token");
+    let token = access_token(target, "/main")?;
     Some(format!("wr://{token}@{}/main", target.backend))
 }
 

@@ -99,19 +99,26 @@ async fn write(
     mut batches: mpsc::Receiver<Vec<Record>>,
     commits: mpsc::Sender<bool>,
 ) {
+    let mut failed = false;
     while let Some(batch) = batches.recv().await {
-        let (records, began) = (batch.len() as u64, Instant::now());
+        let (changes, began) = (batch.len(), Instant::now());
         let result = store.commit(batch).await;
         meter.commit_time.record(began.elapsed().as_micros() as u64);
-        let failed = result.is_err();
+        // Said once: while a disk is full this comes ten times a second.
+        match &result {
+            Err(error) if !failed => {
+                tracing::error!(%error, changes, "changes are not stored and are refused from now on");
+            }
+            Err(error) => tracing::debug!(%error, changes, "changes not stored"),
+            Ok(()) if failed => tracing::info!("changes are stored again"),
+            Ok(()) => {}
+        }
+        failed = result.is_err();
         if failed {
             meter.failures.add(1);
         } else {
             meter.commits.add(1);
-            meter.records.add(records);
-        }
-        if let Err(error) = result {
-            tracing::error!(%error, "changes not stored");
+            meter.records.add(changes as u64);
         }
         if commits.send(!failed).await.is_err() {
             return;
@@ -176,7 +183,7 @@ impl Desk {
                 vhost,
                 ask,
             } => registry.handle_ask(from, request, vhost, ask, now_ms()),
-            ToControl::Spent { token } => registry.handle_spent(&token),
+            ToControl::Spent { token, bearer } => registry.handle_spent(&token, bearer),
             ToControl::WorkerReady {
                 vhost,
                 worker,

@@ -68,16 +68,13 @@ impl Hub {
         }
         let token = SingleAccessToken::parse(token.as_bytes()).ok_or(Status::Unauthorized)?;
         let home = home_of_token(&token, self.registry.shards());
+        let (from, token) = (self.peer(conn), Box::new(token));
         if home == self.id {
-            let grant = self.home_take(vhost, &token, fx);
-            self.admit(conn, grant, fx);
-            return Ok(Flow::Next);
+            self.home_take(from, vhost, token, fx)?;
+            self.set_pending(conn, Pending::Token);
+            return Ok(Flow::Wait);
         }
-        let request = Request::TakeToken {
-            from: self.peer(conn),
-            vhost,
-            token: Box::new(token),
-        };
+        let request = Request::TakeToken { from, vhost, token };
         Ok(self.ask_home(conn, home, request, Pending::Token, fx))
     }
 

@@ -193,25 +193,24 @@ impl Hub {
     }
 
     /// The answer to a single access token.
-    pub(super) fn admit(&mut self, conn: ConnId, grant: Option<Box<Grant>>, fx: &mut impl Effects) {
-        let user = grant.map(|grant| {
-            let permission = self.permission(&grant.pattern)?;
-            Some(Box::new(User {
+    fn admit(&mut self, conn: ConnId, grant: Result<Box<Grant>, Status>, fx: &mut impl Effects) {
+        let user = grant.and_then(|grant| {
+            // The pattern compiled when the token was issued.
+            let permission = self.permission(&grant.pattern);
+            Ok(Box::new(User {
                 uid: grant.uid,
-                permission,
+                permission: permission.ok_or(Status::InternalError)?,
             }))
         });
         let Some(session) = self.session_mut(conn) else {
             return;
         };
         match user {
-            Some(Some(user)) => {
+            Ok(user) => {
                 session.user = Some(user);
                 self.reply(conn.slot, fx, event::authenticated);
             }
-            // The pattern compiled when the token was issued.
-            Some(None) => self.reply(conn.slot, fx, |o| event::error(o, Status::InternalError)),
-            None => self.reply(conn.slot, fx, |out| event::error(out, Status::Unauthorized)),
+            Err(status) => self.reply(conn.slot, fx, |out| event::error(out, status)),
         }
     }
 

@@ -43,7 +43,8 @@ pub enum Request {
         /// The whole WebSocket frame.
         frame: Bytes,
     },
-    /// A frontend presents a single access token; goes to the token's home shard.
+    /// A frontend presents a single access token; goes to the token's home
+    /// shard. Answered with [`Delivery::Token`].
     TakeToken {
         /// The frontend.
         from: Peer,
@@ -151,12 +152,13 @@ pub enum Delivery {
         /// The channel.
         channel: ChannelId,
     },
-    /// The answer to [`Request::TakeToken`]; `None` where the token is unknown here.
+    /// What became of a single access token: from its home shard where it is
+    /// unknown, else from control.
     Token {
         /// The frontend.
         conn: ConnId,
-        /// What the token gives.
-        grant: Option<Box<Grant>>,
+        /// What the token gives, or what the frontend is told instead.
+        grant: Result<Box<Grant>, Status>,
     },
     /// The worker could not take the trigger; its origin tries the next.
     TriggerRefused(Box<Trigger>),
@@ -210,6 +212,15 @@ pub struct Grant {
     pub pattern: Box<str>,
 }
 
+/// A frontend that has taken a single access token.
+#[derive(Debug)]
+pub struct Bearer {
+    /// The frontend.
+    pub from: Peer,
+    /// What the token gives it.
+    pub grant: Box<Grant>,
+}
+
 /// How a backend client's request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -235,10 +246,13 @@ pub enum ToControl {
         /// What it asks for.
         ask: Ask,
     },
-    /// The token was taken: forget it.
+    /// The token was taken, or its time is over: forget it.
     Spent {
         /// The token.
         token: Box<SingleAccessToken>,
+        /// Who took it; gets its [`Delivery::Token`] once the store has
+        /// forgotten the token, so that it is never taken again (docs/decisions/0007).
+        bearer: Option<Bearer>,
     },
     /// A worker is ready; answered with [`Delivery::WorkerReady`] once every shard knows it.
     WorkerReady {

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use super::busy::Tally;
-use super::envelope::{Delivery, Grant, Join, Outcome, Receipt, Request, ToControl, Trigger};
+use super::envelope::{Bearer, Delivery, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
 use crate::meter::Moment;
@@ -70,14 +70,10 @@ impl Hub {
                 self.home_publish(channel, receipt, &frame, accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
-                let grant = self.home_take(vhost, &token, fx);
-                fx.send(
-                    from.shard,
-                    Delivery::Token {
-                        conn: from.conn,
-                        grant,
-                    },
-                );
+                if let Err(status) = self.home_take(from, vhost, token, fx) {
+                    let (conn, grant) = (from.conn, Err(status));
+                    fx.send(from.shard, Delivery::Token { conn, grant });
+                }
             }
             Request::Trigger(trigger) => self.take_trigger(trigger, fx),
         }
@@ -258,18 +254,20 @@ impl Hub {
         true
     }
 
-    /// Takes a single access token whose home this shard is.
+    /// Takes a single access token whose home this shard is; control tells the
+    /// bearer when that is durable. Fails where the token is unknown.
     pub(super) fn home_take(
         &mut self,
+        from: Peer,
         vhost: VhostId,
-        token: &SingleAccessToken,
+        token: Box<SingleAccessToken>,
         fx: &mut impl Effects,
-    ) -> Option<Box<Grant>> {
-        let grant = self.tokens.take(vhost, token)?;
-        fx.control(ToControl::Spent {
-            token: Box::new(*token),
-        });
-        Some(grant)
+    ) -> Result<(), Status> {
+        let grant = self.tokens.take(vhost, &token);
+        let grant = grant.ok_or(Status::Unauthorized)?;
+        let bearer = Some(Bearer { from, grant });
+        fx.control(ToControl::Spent { token, bearer });
+        Ok(())
     }
 
     /// The channel was closed: every shard with subscribers is told, in order.

@@ -138,7 +138,8 @@ impl Hub {
         self.busy.set_time(now_ms);
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
-            fx.control(envelope::ToControl::Spent { token });
+            let bearer = None;
+            fx.control(envelope::ToControl::Spent { token, bearer });
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use webrocket::hub::envelope::{Ask, Change, Delivery, Outcome, ToControl};
+use webrocket::hub::envelope::{Ask, Bearer, Change, Delivery, Outcome, ToControl};
 use webrocket::hub::home_of_token;
 use webrocket::model::{ChannelId, ChannelName, Peer, ShardId, SingleAccessToken, VhostId};
 
@@ -131,7 +131,13 @@ impl Control {
                 self.rings[usize::from(home)].push_back(delivery);
             }
             ToControl::Backend { .. } => unreachable!("channels are opened by the world"),
-            ToControl::Spent { token } => self.spent.push(*token),
+            ToControl::Spent { token, bearer } => {
+                self.spent.push(*token);
+                if let Some(Bearer { from, grant }) = bearer {
+                    let (conn, grant) = (from.conn, Ok(grant));
+                    self.rings[usize::from(from.shard)].push_back(Delivery::Token { conn, grant });
+                }
+            }
             ToControl::WorkerReady { vhost, from, .. } => {
                 let ready = Delivery::WorkerReady { conn: from.conn };
                 self.change(

@@ -43,7 +43,7 @@ impl Broker {
 
     /// A broker whose configuration differs from that of the tests.
     pub fn configured(shards: u16, change: impl FnOnce(&mut Config)) -> Self {
-        let storage = tempfile::tempdir().expect("a temporary directory");
+        let storage = storage();
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let mut config = Config {
             websocket_addr: any,
@@ -262,6 +262,13 @@ pub fn eventually(happened: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "never happened");
         std::thread::yield_now();
     }
+}
+
+/// A storage directory in memory: only the store's own tests wait for a disk.
+pub fn storage() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary directory")
 }
 
 /// 36 characters, another each time.

@@ -24,10 +24,15 @@ pub struct Refused {
     pub stderr: String,
 }
 
-/// `webrocket serve` on this storage directory.
+/// `webrocket serve` on this storage directory and on free ports.
 pub fn serve(storage: &Path) -> Command {
+    serve_at(storage, ["127.0.0.1:0"; 3])
+}
+
+/// The same at these addresses: websocket, backend, admin.
+pub fn serve_at(storage: &Path, addresses: [&str; 3]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webrocket"));
-    command.args(arguments(storage));
+    command.args(arguments(storage, addresses));
     command
 }
 
@@ -38,22 +43,25 @@ pub fn serve_after(setup: &str, storage: &Path) -> Command {
         .arg("-c")
         .arg(format!(r#"{setup} exec "$0" "$@""#))
         .arg(env!("CARGO_BIN_EXE_webrocket"))
-        .args(arguments(storage));
+        .args(arguments(storage, ["127.0.0.1:0"; 3]));
     command
 }
 
-fn arguments(storage: &Path) -> [&str; 12] {
+fn arguments<'a>(storage: &'a Path, addresses: [&'a str; 3]) -> [&'a str; 14] {
     let storage = storage.to_str().expect("text");
+    let [websocket, backend, admin] = addresses;
     [
         "serve",
         "--storage-dir",
         storage,
-        "--node-name=test-node",
-        "--websocket-addr=127.0.0.1:0",
+        "--node-name",
+        "test-node",
+        "--websocket-addr",
+        websocket,
         "--backend-addr",
-        "127.0.0.1:0",
+        backend,
         "--admin-addr",
-        "127.0.0.1:0",
+        admin,
         "--shards=2",
         "--log",
         "warn",

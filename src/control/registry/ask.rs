@@ -2,7 +2,7 @@ use super::pipeline::{Audience, Completion, Undo};
 use super::vhost::Worker;
 use super::{Error, Registry};
 use crate::control::store::{Record, StoredToken};
-use crate::hub::envelope::{Ask, Change, Grant, Outcome};
+use crate::hub::envelope::{Ask, Bearer, Change, Grant, Outcome};
 use crate::limits::SINGLE_ACCESS_TOKEN_LIFETIME;
 use crate::model::{ChannelName, Peer, SingleAccessToken, Status, VhostId, WorkerId};
 
@@ -86,10 +86,19 @@ impl Registry {
         Ok((version, Outcome::Token(Box::new(token))))
     }
 
-    /// A frontend has used the token.
-    pub(in crate::control) fn handle_spent(&mut self, token: &SingleAccessToken) {
-        if let Some(vhost) = self.tokens.remove(token) {
-            self.pipeline.forget(vhost, *token);
+    /// A frontend has used the token, or its time is over.
+    pub(in crate::control) fn handle_spent(
+        &mut self,
+        token: &SingleAccessToken,
+        bearer: Option<Bearer>,
+    ) {
+        match (self.tokens.remove(token), bearer) {
+            (Some(vhost), bearer) => self.pipeline.forget(vhost, *token, bearer),
+            // Its time was over, or its vhost deleted, while this was on its way.
+            (None, Some(Bearer { from, .. })) => {
+                self.pipeline.tell_bearer(from, Err(Status::Unauthorized));
+            }
+            (None, None) => {}
         }
     }
 

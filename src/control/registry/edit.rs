@@ -63,13 +63,13 @@ impl Registry {
                     return Err(Error::ChannelExists);
                 }
                 let version = self.open_channel(vhost, name.clone())?;
-                tracing::info!(%path, channel = %name, "admin opened a channel");
+                tracing::info!(%path, channel = %name, "admin opens a channel");
                 Ok(Some(version))
             }
             Edit::CloseChannel(path, name) => {
                 let vhost = self.at(&path)?;
                 let version = self.close_channel(vhost, name.clone())?;
-                tracing::info!(%path, channel = %name, "admin closed a channel");
+                tracing::info!(%path, channel = %name, "admin closes a channel");
                 Ok(Some(version))
             }
             Edit::ClearChannels(path) => {
@@ -78,7 +78,7 @@ impl Registry {
                 for name in self.channels(&path)? {
                     last = Some(self.close_channel(vhost, name)?);
                 }
-                tracing::info!(%path, "admin closed all channels");
+                tracing::info!(%path, "admin closes all channels");
                 Ok(last)
             }
             Edit::ReplaceQuotas(_) | Edit::Settle => Ok(None),
@@ -110,7 +110,7 @@ impl Registry {
         let meters = self.meters.assign();
         self.vhosts
             .insert(vhost, Vhost::new(path.clone(), token, meters.clone()));
-        tracing::info!(%path, "admin created a vhost");
+        tracing::info!(%path, "admin creates a vhost");
         let record = Record::VhostAdded {
             vhost,
             path: path.clone(),
@@ -127,7 +127,7 @@ impl Registry {
 
     /// Its channels, tokens and workers go with it, without a change of their own.
     fn delete_vhost(&mut self, path: &VhostPath, vhost: VhostId) -> u64 {
-        tracing::info!(%path, "admin deleted a vhost");
+        tracing::info!(%path, "admin deletes a vhost");
         self.paths.remove(path);
         if let Some(known) = self.vhosts.get_mut(&vhost) {
             known.deleting = true;
@@ -141,7 +141,7 @@ impl Registry {
         let token = AccessToken::from_random(self.random_bytes()?);
         let known = self.vhosts.get_mut(&vhost).ok_or(Error::VhostNotFound)?;
         let undo = Undo::AccessToken(std::mem::replace(&mut known.token, token));
-        tracing::info!(%path, "admin replaced an access token");
+        tracing::info!(%path, "admin replaces an access token");
         let change = Change::TokenReplaced { vhost, token };
         let record = Record::TokenReplaced { vhost, token };
         Ok(self.push_durable(change, record, undo))

@@ -136,7 +136,7 @@ impl Registry {
         }
         for (token, stored) in snapshot.tokens {
             if stored.expires_at_ms <= now_ms || !self.vhosts.contains_key(&stored.vhost) {
-                self.pipeline.forget(stored.vhost, token);
+                self.pipeline.forget(stored.vhost, token, None);
             } else {
                 self.push_token(token, stored, None);
             }
@@ -171,7 +171,7 @@ impl Registry {
     pub(super) fn handle_sweep(&mut self, now_ms: u64) {
         let pipeline = &mut self.pipeline;
         self.tokens
-            .expire(now_ms, |vhost, token| pipeline.forget(vhost, token));
+            .expire(now_ms, |vhost, token| pipeline.forget(vhost, token, None));
     }
 
     /// A shard has applied a change.

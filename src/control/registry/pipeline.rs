@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::control::Error;
 use crate::control::store::Record;
-use crate::hub::envelope::{Change, Delivery, Outcome};
+use crate::hub::envelope::{Bearer, Change, Delivery, Grant, Outcome};
 use crate::hub::question::Question;
 use crate::limits::{
     CHANGES_IN_FLIGHT_MAX, CHANGES_PER_COMMIT_MAX, CHANGES_WAITING_MAX, QUESTION_BACKLOG_MAX,
@@ -38,9 +38,9 @@ pub(super) struct Pipeline {
     barriers: VecDeque<(u64, Completion)>,
     /// By shard, the newest change that it has applied.
     applied: Vec<u64>,
-    /// Tokens that the store may forget; nobody waits for that.
-    forgotten: Vec<(VhostId, SingleAccessToken)>,
-    forgetting: Vec<(VhostId, SingleAccessToken)>,
+    /// Tokens that the store is to forget, the oldest first.
+    forgotten: VecDeque<Forgotten>,
+    forgetting: Vec<Forgotten>,
     /// By shard, what its ring is to take.
     outboxes: Vec<VecDeque<Delivery>>,
 }
@@ -55,6 +55,14 @@ struct Pending {
     /// Shards that have yet to apply it.
     awaited: u16,
     completions: Vec<Completion>,
+}
+
+/// A token that was used or has expired.
+struct Forgotten {
+    vhost: VhostId,
+    token: SingleAccessToken,
+    /// Who waits for the store to forget it.
+    bearer: Option<Bearer>,
 }
 
 /// The shards that a change is for.
@@ -101,7 +109,7 @@ impl Pipeline {
             in_flight: 0,
             barriers: VecDeque::new(),
             applied: vec![0; usize::from(shards)],
-            forgotten: Vec::new(),
+            forgotten: VecDeque::new(),
             forgetting: Vec::new(),
             outboxes: (0..shards).map(|_| VecDeque::new()).collect(),
         }
@@ -175,9 +183,24 @@ impl Pipeline {
         }
     }
 
-    /// The store may forget this token.
-    pub(super) fn forget(&mut self, vhost: VhostId, token: SingleAccessToken) {
-        self.forgotten.push((vhost, token));
+    /// The store is to forget this token; `bearer` is told when it has.
+    pub(super) fn forget(
+        &mut self,
+        vhost: VhostId,
+        token: SingleAccessToken,
+        bearer: Option<Bearer>,
+    ) {
+        self.forgotten.push_back(Forgotten {
+            vhost,
+            token,
+            bearer,
+        });
+    }
+
+    /// Tells a frontend what became of its token.
+    pub(super) fn tell_bearer(&mut self, to: Peer, grant: Result<Box<Grant>, Status>) {
+        let conn = to.conn;
+        self.deliver(to.shard, Delivery::Token { conn, grant });
     }
 
     /// What to commit next, unless a commit runs or nothing waits for one.
@@ -194,12 +217,12 @@ impl Pipeline {
             batch.extend(pending.record.clone());
             last = version;
         }
-        let rest = self.forgotten.len().saturating_sub(CHANGES_PER_COMMIT_MAX);
-        self.forgetting = self.forgotten.split_off(rest);
+        let count = self.forgotten.len().min(CHANGES_PER_COMMIT_MAX);
+        self.forgetting = self.forgotten.drain(..count).collect();
         let forgetting = self.forgetting.iter();
-        batch.extend(forgetting.map(|&(vhost, token)| Record::TokenForgotten {
-            vhost,
-            token: Box::new(token),
+        batch.extend(forgetting.map(|it| Record::TokenForgotten {
+            vhost: it.vhost,
+            token: Box::new(it.token),
         }));
         if batch.is_empty() {
             return None;
@@ -229,7 +252,11 @@ impl Pipeline {
         let Some(last) = self.committing_to.take() else {
             return;
         };
-        self.forgetting.clear();
+        for forgotten in std::mem::take(&mut self.forgetting) {
+            if let Some(Bearer { from, grant }) = forgotten.bearer {
+                self.tell_bearer(from, Ok(grant));
+            }
+        }
         let batch = (Excluded(self.committed_to), Included(last));
         for (_, pending) in self.pending.range(batch) {
             if let Change::VhostDeleted { vhost } = pending.change {
@@ -243,7 +270,15 @@ impl Pipeline {
     /// taken back. Tells what, the newest first.
     pub(super) fn refused(&mut self) -> Vec<Refused> {
         self.committing_to = None;
-        self.forgotten.append(&mut self.forgetting);
+        // Offered again until the store takes them. Who waits must not: the
+        // token is lost to its bearer, who asks for another one.
+        let mut again = std::mem::take(&mut self.forgetting);
+        for forgotten in &mut again {
+            if let Some(Bearer { from, .. }) = forgotten.bearer.take() {
+                self.tell_bearer(from, Err(Status::InternalError));
+            }
+        }
+        self.forgotten = again.into_iter().chain(self.forgotten.drain(..)).collect();
         let durable: Vec<u64> = self
             .pending
             .range(self.committed_to + 1..)

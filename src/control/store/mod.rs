@@ -2,8 +2,10 @@
 
 mod damage;
 mod disk;
+mod file;
 mod layout;
 mod memory;
+mod tables;
 
 #[cfg(test)]
 mod tests;

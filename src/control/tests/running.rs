@@ -111,7 +111,8 @@ async fn what_was_acknowledged_outlives_control_st_01_st_04() {
         }
         other => panic!("{other:?}"),
     };
-    let spent = ToControl::Spent { token };
+    let bearer = None;
+    let spent = ToControl::Spent { token, bearer };
     node.shards[0].outbox.lock().expect("lock").push(spent);
     let handle = node.handle.clone();
     // The shard's turn after this one has taken its outbox.

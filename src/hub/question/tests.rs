@@ -150,7 +150,7 @@ impl World {
         };
         let delivery = Delivery::Token {
             conn: conn(slot),
-            grant: Some(Box::new(grant)),
+            grant: Ok(Box::new(grant)),
         };
         self.hub.handle_delivery(delivery, &mut self.port);
     }

@@ -132,9 +132,9 @@ fn a_spent_token_is_forgotten() {
     let Outcome::Token(token) = rig.ask_through(1, vhost, grant()) else {
         panic!("no token");
     };
-    rig.registry.handle_spent(&token);
+    rig.registry.handle_spent(&token, None);
     // Told twice, or never issued: nothing.
-    rig.registry.handle_spent(&token);
+    rig.registry.handle_spent(&token, None);
     rig.settle();
     assert!(rig.store.tokens.is_empty());
 }

@@ -95,7 +95,7 @@ fn tokens_are_bounded_by_shard_597() {
     let Outcome::Token(token) = &issued[1] else {
         panic!("no token");
     };
-    rig.registry.handle_spent(token);
+    rig.registry.handle_spent(token, None);
     let again = rig.ask_through(4, vhost, grant());
     assert!(matches!(again, Outcome::Token(_)));
     assert_eq!(rig.ask_through(5, vhost, grant()), REFUSED);

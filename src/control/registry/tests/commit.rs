@@ -89,7 +89,7 @@ fn a_deletion_refused_gives_back_workers_tokens_and_channels() {
     let _reply = rig.start_edit(Edit::DeleteVhost(path("/v")));
     rig.begin_commit();
     rig.registry.handle_worker_gone(vhost, goes);
-    rig.registry.handle_spent(&token);
+    rig.registry.handle_spent(&token, None);
     rig.end_commit(false);
     rig.settle();
     assert_eq!(rig.replicas[0].workers, [(vhost, stays)]);
@@ -125,7 +125,7 @@ fn a_spent_token_is_offered_to_the_store_until_it_takes_it() {
     let Outcome::Token(token) = rig.ask_through(1, vhost, grant()) else {
         panic!("no token");
     };
-    rig.registry.handle_spent(&token);
+    rig.registry.handle_spent(&token, None);
     for durable in [false, false, true] {
         assert!(rig.begin_commit());
         rig.end_commit(durable);

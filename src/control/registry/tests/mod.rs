@@ -1,4 +1,5 @@
 mod backend;
+mod bearers;
 mod bounds;
 mod commit;
 mod simulation;

@@ -8,7 +8,7 @@ use redb::ReadableDatabase;
 
 use super::*;
 use crate::control::store::Damage;
-use crate::control::store::disk::builder;
+use crate::control::store::file::builder;
 use crate::control::store::layout::*;
 
 struct Whole {

@@ -11,7 +11,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 
 use super::*;
-use crate::control::store::disk::{Opener, builder};
+use crate::control::store::file::{Opener, builder};
 
 /// When the disk fails, shared with the test.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The bytes are a promise to later releases: they are written out here.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::control::store::layout::*;
 use crate::control::store::{Damage, StoredVhost};
@@ -138,6 +140,35 @@ fn a_vhosts_keys_are_its_own() {
     let within = |key: &[u8]| key >= &keys.start[..] && key < &keys.end[..];
     assert!(within(&of(0xff)));
     assert!(!within(&of(0xfe)) && !within(&of(0x100)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(key: Vec<u8>, value: Vec<u8>) {
+        if let Ok((id, vhost)) = decode_vhost(&key, &value) {
+            prop_assert_eq!(&vhost_key(id)[..], &key);
+            prop_assert_eq!(encode_vhost(vhost.path.as_str(), &vhost.token), &value[..]);
+        }
+        if let Ok((vhost, name, channel)) = decode_channel(&key, &value) {
+            prop_assert_eq!(channel_key(vhost, &name), &key[..]);
+            prop_assert_eq!(&encode_channel(channel)[..], &value);
+        }
+        if let Ok((token, stored)) = decode_token(&key, &value) {
+            prop_assert_eq!(token_key(stored.vhost, &token), &key[..]);
+            prop_assert_eq!(encode_token(&stored), &value[..]);
+        }
+        if let Ok(state) = State::decode(&value) {
+            prop_assert_eq!(state.encode(), value);
+        }
+    }
+
+    #[test]
+    fn any_grant_comes_back(uid: String, pattern in "[a-z.*|()]{0,40}", expires_at_ms: u64) {
+        let grant = Grant { uid: uid.into(), pattern: pattern.into() };
+        let stored = StoredToken { vhost: VhostId(3), grant: Box::new(grant), expires_at_ms };
+        let decoded = decode_token(&token_key(VhostId(3), &token(9)), &encode_token(&stored));
+        prop_assert_eq!(decoded.expect("valid"), (token(9), stored));
+    }
 }
 
 fn expect_damage<T>(decoded: Result<T, Damage>, in_table: &str) {

@@ -1,0 +1,131 @@
+//! What durability costs: changes through Kosmonaut on a store on disk and on
+//! one in memory (a tmpfs), and the time that a start takes to read a store.
+//!
+//! `cargo bench --bench store`; `WEBROCKET_BENCH_DIR` names another place on a
+//! disk than the temporary directory.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use kosmonaut::Client;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use webrocket::control::{DiskStore, Record, Store};
+use webrocket::model::{AccessToken, ChannelId, ChannelName, VhostId, VhostPath};
+use webrocket::server::{Config, Node};
+
+/// Changes that a backend has under way at once.
+const IN_FLIGHT: [usize; 3] = [1, 16, 256];
+
+/// Channels of the store that a start reads; few where it only has to work.
+fn channels() -> u64 {
+    let measured = env::args().any(|arg| arg == "--bench");
+    if measured { 100_000 } else { 1_000 }
+}
+
+/// Records of one commit while that store is filled.
+const BATCH: usize = 4096;
+
+fn places() -> [(&'static str, PathBuf); 2] {
+    let disk = env::var_os("WEBROCKET_BENCH_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    [("disk", disk), ("memory", "/dev/shm".into())]
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime")
+}
+
+/// A change is acknowledged when the store has it and every shard knows it.
+fn changes(criterion: &mut Criterion) {
+    let runtime = runtime();
+    for in_flight in IN_FLIGHT {
+        let mut group = criterion.benchmark_group(format!("changes_{in_flight}_in_flight"));
+        // Each is opened, then closed.
+        group.throughput(Throughput::Elements(2 * in_flight as u64));
+        for (place, dir) in places() {
+            let (node, storage) = node(&dir);
+            let client = runtime.block_on(client(&node));
+            let names: Vec<_> = (0..in_flight).map(|number| format!("c{number}")).collect();
+            group.bench_function(BenchmarkId::from_parameter(place), |bencher| {
+                bencher.iter(|| {
+                    runtime.block_on(async {
+                        let opened = join_all(names.iter().map(|it| client.open_channel(it))).await;
+                        assert!(opened.iter().all(Result::is_ok));
+                        let closed =
+                            join_all(names.iter().map(|it| client.close_channel(it))).await;
+                        assert!(closed.iter().all(Result::is_ok));
+                    });
+                });
+            });
+            drop(client);
+            assert!(node.stop(std::time::Duration::from_secs(20)));
+            drop(storage);
+        }
+        group.finish();
+    }
+}
+
+fn node(dir: &Path) -> (Node, TempDir) {
+    let storage = tempfile::tempdir_in(dir).expect("a directory");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let node = Node::start(Config {
+        websocket_addr: any,
+        backend_addr: any,
+        admin_addr: any,
+        storage_dir: storage.path().into(),
+        node_name: "bench".into(),
+        shards: 1,
+    });
+    (node.expect("started"), storage)
+}
+
+async fn client(node: &Node) -> Client {
+    let path = VhostPath::parse("/bench").expect("a path");
+    let vhost = node.handle().create_vhost(path).await.expect("created");
+    let url = format!("wr://{}@{}/bench", vhost.token, node.backend_addr());
+    Client::new(url.parse().expect("a URL"))
+}
+
+/// With every page checked, as at each start.
+fn open(criterion: &mut Criterion) {
+    let storage = tempfile::tempdir().expect("a directory");
+    fill(storage.path());
+    let mut group = criterion.benchmark_group("open");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(channels()));
+    group.bench_function(BenchmarkId::from_parameter(channels()), |bencher| {
+        bencher.iter(|| black_box(DiskStore::open(storage.path(), "bench").expect("opened")));
+    });
+    group.finish();
+}
+
+fn fill(storage: &Path) {
+    let vhost = VhostId(0);
+    let mut records = vec![Record::VhostAdded {
+        vhost,
+        path: VhostPath::parse("/bench").expect("a path"),
+        token: AccessToken::from_random([1; 20]),
+    }];
+    records.extend((0..channels()).map(|number| Record::ChannelOpened {
+        vhost,
+        channel: ChannelId(number),
+        name: ChannelName::parse(&format!("private-{number}")).expect("a name"),
+    }));
+    let mut store = DiskStore::open(storage, "bench").expect("made");
+    for batch in records.chunks(BATCH) {
+        let committed = runtime().block_on(store.commit(batch.to_vec()));
+        committed.expect("committed");
+    }
+}
+
+criterion_group!(benches, changes, open);
+criterion_main!(benches);
