@@ -1,8 +1,11 @@
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Error;
 use super::registry::{Edit, Homed, Numbers, Reply};
 use crate::hub::question::{Finding, Question};
+use crate::limits::INQUIRIES_MAX;
 use crate::model::{AccessToken, ChannelName, ShardId, VhostId, VhostPath, WorkerId};
 
 /// How the rest of the process talks to control. Cheap to clone.
@@ -13,6 +16,8 @@ use crate::model::{AccessToken, ChannelName, ShardId, VhostId, VhostPath, Worker
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     pub(super) shards: u16,
+    /// A seat for each request that asks shards something.
+    pub(super) inquiries: Arc<Semaphore>,
 }
 
 /// A vhost as admin sees it.
@@ -47,7 +52,11 @@ pub(super) enum Command {
 
 impl Handle {
     pub(super) fn new(commands: mpsc::Sender<Command>, shards: u16) -> Self {
-        Self { commands, shards }
+        Self {
+            commands,
+            shards,
+            inquiries: Arc::new(Semaphore::new(INQUIRIES_MAX)),
+        }
     }
 
     /// Creates a vhost with a new access token.

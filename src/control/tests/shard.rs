@@ -27,6 +27,7 @@ pub(crate) struct Node {
 #[derive(Default)]
 pub(crate) struct Shard {
     pub(crate) changes: AtomicUsize,
+    pub(crate) questions: AtomicUsize,
     /// Deliveries that were neither changes nor questions.
     pub(crate) answers: Mutex<Vec<Delivery>>,
     /// To be sent to control.
@@ -93,6 +94,7 @@ fn handle(port: &mut ShardPort, shard: &Shard, delivery: Delivery) {
             port.control(ToControl::Applied { shard: id, version });
         }
         Delivery::Query { query, question } => {
+            shard.questions.fetch_add(1, Ordering::Relaxed);
             let finding = match *question {
                 Question::Sizes(channels) => Finding::Sizes(vec![SUBSCRIBERS; channels.len()]),
                 // Two pages, each with one session and two subscriptions.
