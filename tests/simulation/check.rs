@@ -18,6 +18,7 @@ pub(crate) struct Totals {
     pub(crate) retries: usize,
     pub(crate) triggers: usize,
     pub(crate) unavailable: usize,
+    pub(crate) told: usize,
 }
 
 impl Totals {
@@ -31,6 +32,7 @@ impl Totals {
         self.retries += other.retries;
         self.triggers += other.triggers;
         self.unavailable += other.unavailable;
+        self.told += other.told;
     }
 
     pub(crate) fn assert_all_happened(&self) {
@@ -44,6 +46,7 @@ impl Totals {
             retries,
             triggers,
             unavailable,
+            told,
         } = self;
         for count in [
             events,
@@ -55,6 +58,7 @@ impl Totals {
             retries,
             triggers,
             unavailable,
+            told,
         ] {
             assert!(*count > 50, "too rare to prove anything: {self:?}");
         }
@@ -167,6 +171,8 @@ pub(crate) fn check_client(
 ) {
     for (channel, period) in periods(client, totals) {
         totals.events += period.events.len();
+        let told = period.events.iter().filter(|it| it.get("told").is_some());
+        totals.told += told.count();
         totals.hidden += usize::from(period.hidden);
         let lives = orders.get(&channel).map_or(&[][..], Vec::as_slice);
         let complete = client.alive && !period.ended;
