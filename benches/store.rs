@@ -10,6 +10,7 @@ use std::env;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
@@ -17,7 +18,7 @@ use kosmonaut::Client;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use webrocket::control::{DiskStore, Record, Store};
-use webrocket::model::{AccessToken, ChannelId, ChannelName, VhostId, VhostPath};
+use webrocket::model::{AccessToken, ChannelId, ChannelName, Quotas, VhostId, VhostPath};
 use webrocket::server::{Config, Node};
 
 /// Changes that a backend has under way at once.
@@ -84,6 +85,8 @@ fn node(dir: &Path) -> (Node, TempDir) {
         storage_dir: storage.path().into(),
         node_name: "bench".into(),
         shards: 1,
+        quotas: Quotas::default(),
+        drain_window: Duration::ZERO,
     });
     (node.expect("started"), storage)
 }

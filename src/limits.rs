@@ -319,7 +319,11 @@ pub const QUESTION_VISITS_MAX: usize = 4096;
 
 /// Time that all shards may take for what one admin request asks, well within
 /// [`ADMIN_TIMEOUT`] so that the refusal still gets out. Past it: 503.
-pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Requests that ask shards something at the same time, each a page of every
+/// shard: two milliseconds of a turn. Past it the next ones wait.
+pub const INQUIRIES_MAX: usize = 4;
 
 /// Envelopes that wait for a shard with a full ring before control asks it no
 /// further question: it is stuck, and questions must not pile up. Past it: 503.

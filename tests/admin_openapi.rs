@@ -271,3 +271,14 @@ fn an_answer_that_strays_from_its_schema_is_caught() {
         |entry: &mut Value| drop(entry.as_object_mut().expect("an entry").remove("sid"));
     assert_eq!(list(&without_sid), 1);
 }
+
+#[test]
+fn the_manual_names_every_route() {
+    let manual = include_str!("../docs/admin.md");
+    let broker = Broker::start(1);
+    for (id, (method, path, _)) in &Document::of(&broker).operations {
+        let path = path.replace('{', ":").replace('}', "");
+        let named = [' ', '`', '?'].map(|end| manual.contains(&format!("`{method} {path}{end}")));
+        assert!(named.contains(&true), "{id}: {method} {path}");
+    }
+}

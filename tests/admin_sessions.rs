@@ -17,7 +17,7 @@ fn sorted(list: &Value, key: &str) -> Vec<Value> {
 }
 
 /// A presence member with this data, its `:subscribed` and `:memberJoined` taken.
-fn join(browser: &mut Browser, channel: &str, data: Value, hidden: bool) {
+fn join(browser: &mut Browser, channel: &str, data: &Value, hidden: bool) {
     browser.send(json!({"subscribe": {"channel": channel, "data": data, "hidden": hidden}}));
     assert!(browser.receive()[":subscribed"].is_object());
     if !hidden {
@@ -40,7 +40,7 @@ fn subscribers_are_listed_with_their_presence_data() {
             .collect();
         for (number, member) in members.iter_mut().enumerate() {
             let data = json!({"number": number, "uid": "forged"});
-            join(member, "presence-x", data, number == 7);
+            join(member, "presence-x", &data, number == 7);
         }
         let listed = admin(&broker, "GET", path).json();
         let listed = sorted(&listed["subscribers"], "uid");
@@ -207,9 +207,9 @@ fn a_session_is_disconnected_and_its_members_are_told() {
     for shards in [1, 2] {
         let broker = Broker::with_channels(shards, &["presence-x"]);
         let mut joe = broker.user("joe", ".*");
-        join(&mut joe, "presence-x", json!({}), false);
+        join(&mut joe, "presence-x", &json!({}), false);
         let mut ann = broker.user("ann", ".*");
-        join(&mut ann, "presence-x", json!({}), false);
+        join(&mut ann, "presence-x", &json!({}), false);
         assert!(joe.receive()[":memberJoined"].is_object());
         let path = format!("/test/sessions/{}", joe.sid);
         let answer = admin(&broker, "DELETE", &path);

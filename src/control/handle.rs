@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Error;
 use super::observe::Overview;
 use super::registry::{Edit, Homed, Numbers, Reply};
 use crate::hub::question::{Finding, Question};
+use crate::limits::INQUIRIES_MAX;
 use crate::meter::StoreMeter;
 use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostId, VhostPath, WorkerId};
 
@@ -19,6 +20,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     pub(super) shards: u16,
     store: Arc<StoreMeter>,
+    /// A seat for each request that asks shards something.
+    pub(super) inquiries: Arc<Semaphore>,
 }
 
 /// A vhost as admin sees it.
@@ -64,6 +67,7 @@ impl Handle {
             commands,
             shards,
             store,
+            inquiries: Arc::new(Semaphore::new(INQUIRIES_MAX)),
         }
     }
 

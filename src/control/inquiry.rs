@@ -10,10 +10,10 @@ use std::future::Future;
 
 use tokio::time::timeout;
 
-use super::handle::{Command, Handle};
+use super::Error;
+use super::handle::{Answered, Command, Handle};
 use super::registry::{Homed, Numbers};
 use super::stats::ChannelStats;
-use super::{Error, stats};
 use crate::hub::question::{
     BusyChannel, Errand, Finding, OperatorEvent, Question, SessionDetail, SessionInfo,
     SubscriberInfo, Whose,
@@ -64,7 +64,7 @@ impl Handle {
     /// # Errors
     /// [`Error::VhostNotFound`], [`Error::ChannelNotFound`], [`Error::NoAnswer`].
     pub async fn subscribers(&self, path: VhostPath, name: ChannelName) -> Result<u32, Error> {
-        in_time(async {
+        self.in_time(async {
             let homed = self.home(path, name).await?;
             let sizes = self.sizes(&[homed]).await?;
             Ok(sizes.first().copied().unwrap_or_default())
@@ -78,7 +78,7 @@ impl Handle {
     /// # Errors
     /// [`Error::VhostNotFound`], [`Error::NoAnswer`].
     pub async fn channel_sizes(&self, path: VhostPath) -> Result<Vec<(ChannelName, u32)>, Error> {
-        in_time(async {
+        self.in_time(async {
             let homes = self.ask(|answer| Command::Homes(path, answer)).await?;
             let sizes = self.sizes(&homes).await?;
             let names = homes.into_iter().map(|homed| homed.name);
@@ -97,7 +97,7 @@ impl Handle {
         name: ChannelName,
         limit: usize,
     ) -> Result<Vec<Subscriber>, Error> {
-        in_time(async {
+        self.in_time(async {
             let presence = name.kind().is_presence();
             let Homed { id, home, .. } = self.home(path, name).await?;
             let mut found = self.find_subscribers(id, limit).await?;
@@ -129,7 +129,7 @@ impl Handle {
     /// # Errors
     /// [`Error::VhostNotFound`], [`Error::NoAnswer`].
     pub async fn sessions(&self, path: VhostPath, limit: usize) -> Result<Vec<SessionInfo>, Error> {
-        in_time(async {
+        self.in_time(async {
             let vhost = self.vhost_id(path).await?;
             let mut sessions = Vec::new();
             self.walk(vhost, &Whose::All, &Errand::List, |finding| {
@@ -151,7 +151,7 @@ impl Handle {
     /// # Errors
     /// [`Error::VhostNotFound`], [`Error::SessionNotFound`], [`Error::NoAnswer`].
     pub async fn session(&self, path: VhostPath, sid: Sid) -> Result<SessionDetail, Error> {
-        in_time(async {
+        self.in_time(async {
             let vhost = self.vhost_id(path).await?;
             let mut session = None;
             self.walk(vhost, &Whose::Sid(sid), &Errand::Show, |finding| {
@@ -178,7 +178,7 @@ impl Handle {
             Whom::Session(sid) => (Whose::Sid(*sid), Error::SessionNotFound),
             Whom::User(uid) => (Whose::Uid(uid.as_str().into()), Error::UserNotFound),
         };
-        let counted = in_time(async {
+        let counted = self.in_time(async {
             let vhost = self.vhost_id(path.clone()).await?;
             self.count(vhost, &whose, &Errand::Disconnect).await
         });
@@ -197,7 +197,7 @@ impl Handle {
     /// [`Error::VhostNotFound`], [`Error::SessionNotFound`], [`Error::NoAnswer`].
     pub async fn tell(&self, path: VhostPath, sid: Sid, event: OperatorEvent) -> Result<(), Error> {
         check_name(&event)?;
-        in_time(async {
+        self.in_time(async {
             let vhost = self.vhost_id(path).await?;
             let errand = Errand::Tell(event);
             match self.count(vhost, &Whose::Sid(sid), &errand).await? {
@@ -220,7 +220,7 @@ impl Handle {
         event: OperatorEvent,
     ) -> Result<(), Error> {
         check_name(&event)?;
-        in_time(async {
+        self.in_time(async {
             let Homed { id, home, .. } = self.home(path, name).await?;
             let question = Question::Publish { channel: id, event };
             match self.query(home, question).await? {
@@ -238,7 +238,7 @@ impl Handle {
     /// # Errors
     /// [`Error::VhostNotFound`], [`Error::NoAnswer`].
     pub async fn vhost_counts(&self, path: VhostPath) -> Result<VhostCounts, Error> {
-        in_time(async {
+        self.in_time(async {
             let numbers = self.ask(|answer| Command::Numbers(path, answer)).await?;
             let Numbers {
                 vhost,
@@ -263,8 +263,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::NoAnswer`].
-    pub async fn top_channels(&self, count: usize) -> Result<Vec<stats::ChannelStats>, Error> {
-        in_time(async {
+    pub async fn top_channels(&self, count: usize) -> Result<Vec<ChannelStats>, Error> {
+        self.in_time(async {
             let mut busiest: Vec<BusyChannel> = Vec::new();
             let mut asked = Vec::new();
             for shard in 0..self.shards {
@@ -285,6 +285,16 @@ impl Handle {
         .await
     }
 
+    /// With a seat among those who ask, and before the deadline.
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let seated = async {
+            let _seat = self.inquiries.acquire().await.map_err(|_| Error::Stopped)?;
+            asking.await
+        };
+        let answered = timeout(QUESTION_TIMEOUT, seated).await;
+        answered.unwrap_or(Err(Error::NoAnswer))
+    }
+
     async fn home(&self, path: VhostPath, name: ChannelName) -> Result<Homed, Error> {
         self.ask(|answer| Command::Home(path, name, answer)).await
     }
@@ -302,7 +312,7 @@ impl Handle {
         &self,
         shard: ShardId,
         question: Question,
-    ) -> Result<super::handle::Answered<Finding>, Error> {
+    ) -> Result<Answered<Finding>, Error> {
         let question = Box::new(question);
         self.put(|answer| Command::Query(shard, question, answer))
             .await
@@ -311,24 +321,31 @@ impl Handle {
     /// The sizes of these channels, in their order.
     async fn sizes(&self, channels: &[Homed]) -> Result<Vec<u32>, Error> {
         let mut sizes = vec![0; channels.len()];
-        let mut asked = Vec::new();
-        for shard in 0..self.shards {
-            let places = (0..channels.len()).filter(|&place| channels[place].home == shard);
-            let places: Vec<usize> = places.collect();
-            for page in places.chunks(QUESTION_VISITS_MAX) {
-                let ids: Box<[ChannelId]> = page.iter().map(|&place| channels[place].id).collect();
-                let answered = self.put_query(shard, Question::Sizes(ids)).await?;
-                asked.push((page.to_vec(), answered));
-            }
+        let mut places = vec![Vec::new(); usize::from(self.shards)];
+        for (place, channel) in channels.iter().enumerate() {
+            places[usize::from(channel.home)].push(place);
         }
-        for (places, answered) in asked {
-            if let Finding::Sizes(found) = answered.await.map_err(|_| Error::Stopped)?? {
-                for (place, size) in places.into_iter().zip(found) {
-                    sizes[place] = size;
+        let pages = places.iter().map(|it| it.chunks(QUESTION_VISITS_MAX));
+        let mut pages: Vec<_> = pages.collect();
+        loop {
+            let mut asked = Vec::new();
+            for (shard, pages) in (0..).zip(&mut pages) {
+                if let Some(page) = pages.next() {
+                    let ids = page.iter().map(|&place| channels[place].id).collect();
+                    asked.push((page, self.put_query(shard, Question::Sizes(ids)).await?));
+                }
+            }
+            if asked.is_empty() {
+                return Ok(sizes);
+            }
+            for (page, answered) in asked {
+                if let Finding::Sizes(found) = answered.await.map_err(|_| Error::Stopped)?? {
+                    for (&place, size) in page.iter().zip(found) {
+                        sizes[place] = size;
+                    }
                 }
             }
         }
-        Ok(sizes)
     }
 
     /// Each subscriber once; a few more than `limit` at the most by one page a shard.
@@ -415,11 +432,6 @@ impl Handle {
         }
         Ok(())
     }
-}
-
-async fn in_time<T>(asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let answered = timeout(QUESTION_TIMEOUT, asking).await;
-    answered.unwrap_or(Err(Error::NoAnswer))
 }
 
 fn check_name(event: &OperatorEvent) -> Result<(), Error> {

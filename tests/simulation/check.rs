@@ -19,6 +19,7 @@ pub(crate) struct Totals {
     pub(crate) triggers: usize,
     pub(crate) unavailable: usize,
     pub(crate) refused: usize,
+    pub(crate) told: usize,
 }
 
 impl Totals {
@@ -33,6 +34,7 @@ impl Totals {
         self.triggers += other.triggers;
         self.unavailable += other.unavailable;
         self.refused += other.refused;
+        self.told += other.told;
     }
 
     pub(crate) fn assert_all_happened(&self) {
@@ -47,6 +49,7 @@ impl Totals {
             triggers,
             unavailable,
             refused,
+            told,
         } = self;
         for count in [
             events,
@@ -59,6 +62,7 @@ impl Totals {
             triggers,
             unavailable,
             refused,
+            told,
         ] {
             assert!(*count > 50, "too rare to prove anything: {self:?}");
         }
@@ -171,6 +175,8 @@ pub(crate) fn check_client(
 ) {
     for (channel, period) in periods(client, totals) {
         totals.events += period.events.len();
+        let told = period.events.iter().filter(|it| it.get("told").is_some());
+        totals.told += told.count();
         totals.hidden += usize::from(period.hidden);
         let lives = orders.get(&channel).map_or(&[][..], Vec::as_slice);
         let complete = client.alive && !period.ended;

@@ -1,6 +1,7 @@
 //! Several hubs under a seeded scheduler: every interleaving of messages,
 //! envelopes, changes and fan-out that the seed picks, with tiny rings,
-//! connections that break, slow consumers and workers that come and go.
+//! connections that break, slow consumers, workers that come and go, and an
+//! operator who speaks on channels and to sessions.
 //!
 //! Each channel has a witness, subscribed from its opening on; what it receives
 //! is the channel's order. Checked against it, for every other session:

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use webrocket::hub::envelope::{Change, Delivery, Grant, Outcome};
-use webrocket::hub::{Answer, Flow, Hub};
+use webrocket::hub::question::{Errand, OperatorEvent, Question, Whose};
+use webrocket::hub::{Answer, Flow, Hub, home_of_channel};
 use webrocket::meter::{ShardMeter, VhostMeters};
 use webrocket::model::{
     AccessToken, ConnId, Peer, Quotas, ShardId, Sid, SingleAccessToken, VhostPath, WorkerId,
@@ -111,7 +112,8 @@ impl World {
             5..7 => self.reopen(),
             7..10 => self.ask_for_token(),
             10..13 => self.change_workers(),
-            13..40 => self.plan(),
+            13..15 => self.operate(),
+            15..40 => self.plan(),
             40..65 => self.send(),
             65..75 => self.flush(),
             _ => self.carry(),
@@ -269,6 +271,33 @@ impl World {
             _ => port.deaf.clear(),
         }
         self.take_effects(shard);
+    }
+
+    /// The operator says something to a channel, or to the sessions of a shard.
+    fn operate(&mut self) {
+        let name = CHANNELS[self.random.below(CHANNELS.len())];
+        let Some(&channel) = self.control.channels.get(name) else {
+            return;
+        };
+        let data = json!({"n": self.number()}).to_string().into();
+        let event = OperatorEvent {
+            name: "told".into(),
+            data,
+        };
+        let home = home_of_channel(VHOST, name, self.hubs.len() as u16);
+        let question = if self.random.one_in(3) {
+            Question::Sessions {
+                vhost: VHOST,
+                whose: Whose::All,
+                from: 0,
+                errand: Errand::Tell(event),
+            }
+        } else {
+            Question::Publish { channel, event }
+        };
+        let question = Box::new(question);
+        let query = Delivery::Query { query: 0, question };
+        self.control.rings[usize::from(home)].push_back(query);
     }
 
     /// A frontend decides on its next message.

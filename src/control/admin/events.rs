@@ -98,3 +98,51 @@ impl From<Event> for OperatorEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(body: &[u8]) -> Result<OperatorEvent, serde_json::Error> {
+        serde_json::from_slice::<Event>(body).map(OperatorEvent::from)
+    }
+
+    #[test]
+    fn data_is_taken_as_it_is_written() {
+        let event = read(br#"{"data": {"n":1.0e2 , "u":"\u00e4"} ,"event":"a\u0062"}"#);
+        let event = event.expect("an event");
+        assert_eq!(&*event.name, "ab");
+        assert_eq!(&*event.data, r#"{"n":1.0e2 , "u":"\u00e4"}"#);
+        assert_eq!(&*read(br#"{"event":"e"}"#).expect("an event").data, "{}");
+    }
+
+    proptest! {
+        /// Whatever comes is an event or is none, and what is one has its JSON.
+        #[test]
+        fn any_bytes_are_an_event_or_refused(
+            body in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            if let Ok(event) = read(&body) {
+                let data: Result<serde_json::Value, _> = serde_json::from_str(&event.data);
+                prop_assert!(data.is_ok());
+            }
+        }
+
+        /// The same of texts that are nearly events.
+        #[test]
+        fn near_events_are_events_or_refused(
+            name in ".{0,9}",
+            data in r#"[\[\]{}:,"\\0-9aeu ]{0,20}"#,
+            end in "[ }x]{0,3}",
+        ) {
+            let name = serde_json::to_string(&name).expect("a string");
+            let body = format!("{{\"event\":{name},\"data\":{data}{end}");
+            if let Ok(event) = read(body.as_bytes()) {
+                let data: Result<serde_json::Value, _> = serde_json::from_str(&event.data);
+                prop_assert!(data.is_ok(), "{body}");
+            }
+        }
+    }
+}

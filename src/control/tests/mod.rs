@@ -1,3 +1,4 @@
+mod inquiry;
 mod running;
 pub(super) mod shard;
 

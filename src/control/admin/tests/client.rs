@@ -12,7 +12,7 @@ use crate::control::{Cookie, MemoryStore, serve_admin};
 pub(super) struct Admin {
     pub(super) node: Node,
     pub(super) cookie: String,
-    address: std::net::SocketAddr,
+    pub(super) address: std::net::SocketAddr,
     shutdown: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -50,10 +50,15 @@ impl Admin {
     }
 
     pub(super) async fn stop(self) {
+        self.stop_server().await.stop().await;
+    }
+
+    /// Ends the server alone.
+    pub(super) async fn stop_server(self) -> Node {
         self.shutdown.send(()).expect("serving");
         let served = self.server.await.expect("no panic");
         served.expect("served");
-        self.node.stop().await;
+        self.node
     }
 
     /// One request with the cookie, on a connection of its own.

@@ -1,3 +1,4 @@
 mod client;
 mod gate;
 mod resources;
+mod server;

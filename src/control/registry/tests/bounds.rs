@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::hub::question::Question;
 use crate::limits::{
     CHANGES_IN_FLIGHT_MAX, CHANGES_PER_COMMIT_MAX, CHANGES_WAITING_MAX, CHANNELS_PER_VHOST_MAX,
-    SINGLE_ACCESS_TOKENS_MAX, VHOSTS_MAX,
+    QUESTION_BACKLOG_MAX, SINGLE_ACCESS_TOKENS_MAX, VHOSTS_MAX,
 };
 use crate::model::{Quotas, Status, VhostQuota};
 
@@ -175,4 +176,24 @@ fn without_random_bytes_no_token_is_made() {
     let replaced = rig.edit(Edit::ReplaceToken(path("/v")));
     assert!(matches!(replaced, Err(Error::NoRandom)));
     assert_eq!(rig.registry.vhosts().len(), 1);
+}
+
+#[test]
+fn questions_to_a_stuck_shard_do_not_pile_up() {
+    let (mut rig, _) = Rig::with_vhost(2, 39);
+    let ask = |rig: &mut Rig, shard| {
+        let question = Box::new(Question::Busiest(1));
+        rig.registry.query(shard, 1, question)
+    };
+    for _ in 0..QUESTION_BACKLOG_MAX {
+        ask(&mut rig, 1).expect("room");
+    }
+    assert!(matches!(ask(&mut rig, 1), Err(Error::NoAnswer)));
+    ask(&mut rig, 0).expect("another shard is not stuck");
+    assert!(
+        matches!(ask(&mut rig, 2), Err(Error::NoAnswer)),
+        "no such shard"
+    );
+    rig.send();
+    ask(&mut rig, 1).expect("the ring has taken them");
 }
