@@ -6,7 +6,7 @@ use super::*;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONFIG_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
     CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX,
-    DRAIN_TIMEOUT_MAX, SHARDS_MAX,
+    DRAIN_TIMEOUT_MAX, SHARDS_MAX, VHOSTS_MAX,
 };
 
 const EXAMPLE: &str = include_str!("../../../webrocket.example.toml");
@@ -427,6 +427,20 @@ fn a_vhost_inherits_what_it_is_not_given() {
     for path in ["/b", "/c"] {
         assert_eq!(quotas.of(&vhost(path)), &quotas.default);
     }
+}
+
+#[test]
+fn vhosts_of_their_own_quota_are_bounded() {
+    let vhosts = |count: usize| {
+        let sections = (0..count).map(|n| format!("[vhosts.\"/v{n}\"]\nsubscriptions = 5\n"));
+        load(&sections.collect::<String>(), &[], &[])
+    };
+    let settings = vhosts(VHOSTS_MAX).expect("valid");
+    assert_eq!(settings.quotas.vhosts.len(), VHOSTS_MAX);
+    assert_eq!(
+        vhosts(VHOSTS_MAX + 1).expect_err("refused"),
+        ["w.toml:1: vhosts: more than 10000 vhosts"]
+    );
 }
 
 #[test]
