@@ -152,9 +152,12 @@ impl Signals {
         }
     }
 
-    /// Waits for the word to stop; nothing is reloaded meanwhile.
+    /// Waits for SIGTERM or SIGINT; a SIGHUP meanwhile stays for [`Self::next`].
     async fn stop(&mut self) {
-        while let Said::Reload = self.next().await {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
