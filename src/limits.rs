@@ -233,6 +233,49 @@ pub const READS_PER_FLUSH_MAX: usize = 32;
 /// a heartbeat waits behind fan-out. The rest goes on in the next turn.
 pub const DELIVERIES_PER_TURN_MAX: usize = 4096;
 
+// ---------------------------------------------------------------- configuration
+
+/// Time that a stopping node gives its connections by default: they linger for
+/// three seconds at most, and are told over a window before. Past it they are cut.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Shortest time that the configuration may give a drain: in less not every
+/// peer could be told. Less: refused at start.
+pub const DRAIN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// Longest time that the configuration may give a drain: an hour lets the
+/// slowest roll-out move on by itself. Past it: refused at start.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Time from the end of a drain to the end of the process, above all for the
+/// last commit; systemd is asked for it beside the drain's. Past it: SIGKILL.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a configuration file; ten thousand vhosts of their own quota fit.
+/// Past it: refused at start.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Changed settings that a reload logs one by one; with ten thousand vhosts it
+/// could be seventy thousand. Past it: their number alone.
+pub const CHANGES_LOGGED_MAX: usize = 100;
+
+/// Least bytes of a message that the configuration may allow: below it not
+/// every subscription with its data fits. Less: refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MIN: usize = 1024;
+
+/// Most bytes of a message that the configuration may allow; a connection may
+/// hold one unfinished message and its outbox more than two of them. Past it:
+/// refused at start.
+pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most bytes of an outbox that the configuration may allow: what one consumer
+/// that stands still may cost. Past it: refused at start.
+pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most subscriptions of one session that the configuration may allow. At some
+/// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
+pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
+
 // ---------------------------------------------------------------- control
 
 /// Changes of the registry that were sent to shards and not yet applied by all.
@@ -346,43 +389,6 @@ pub const BUSY_INTERVAL: Duration = Duration::from_secs(10);
 /// Channels that a home shard remembers as busy per interval; the busiest come
 /// early. Past it: not among the top channels of that interval.
 pub const BUSY_CHANNELS_MAX: usize = 1024;
-
-/// Time that a stopping node gives its connections by default: they linger for
-/// three seconds at most, and are told over a window before. Past it they are cut.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest time that the configuration may give a drain: an hour lets the
-/// slowest roll-out move on by itself. Past it: refused at start.
-pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// Time from the end of a drain to the end of the process, above all for the
-/// last commit; systemd is asked for it beside the drain's. Past it: SIGKILL.
-pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Bytes of a configuration file; ten thousand vhosts of their own quota fit.
-/// Past it: refused at start.
-pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Changed settings that a reload logs one by one; with ten thousand vhosts it
-/// could be seventy thousand. Past it: their number alone.
-pub const CHANGES_LOGGED_MAX: usize = 100;
-
-/// Least bytes of a message that the configuration may allow: below it not
-/// every subscription with its data fits. Less: refused at start.
-pub const CONFIGURED_MESSAGE_BYTES_MIN: usize = 1024;
-
-/// Most bytes of a message that the configuration may allow; a connection may
-/// hold one unfinished message and its outbox more than two of them. Past it:
-/// refused at start.
-pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Most bytes of an outbox that the configuration may allow: what one consumer
-/// that stands still may cost. Past it: refused at start.
-pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Most subscriptions of one session that the configuration may allow. At some
-/// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
-pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
 
 /// Time in which `webrocket admin` reaches its node: three tries of the kernel, at 0, 1
 /// and 3 seconds. Past it: exit code 3.

@@ -6,6 +6,7 @@ mod support;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::serve::Host;
+use webrocket::limits::CHANGES_LOGGED_MAX;
 
 #[test]
 fn limits_and_the_log_filter_change_and_the_rest_is_named() {
@@ -87,6 +88,31 @@ fn settings_with_a_problem_change_nothing() {
     host.configure("[limits]\nsubscriptions = 11");
     node.signal(Signal::HUP);
     node.expect_log(&["setting changed", "limits.subscriptions", "old=9", "new=11"]);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+}
+
+#[test]
+fn of_many_changes_some_are_logged_and_all_are_counted() {
+    let host = Host::new();
+    let mut node = host.start(&[]);
+    let vhosts = |count: usize, subscriptions: usize| {
+        let of = |n| format!("[vhosts.\"/v{n}\"]\nsubscriptions = {subscriptions}\n");
+        (0..count).map(of).collect::<String>()
+    };
+    let mut before = 0;
+    for (count, logged) in [
+        (CHANGES_LOGGED_MAX, CHANGES_LOGGED_MAX),
+        (CHANGES_LOGGED_MAX + 1, CHANGES_LOGGED_MAX),
+    ] {
+        host.configure(&vhosts(count, count));
+        node.signal(Signal::HUP);
+        node.expect_log(&["settings reloaded", &format!("changes={count}")]);
+        let told = |line: &&String| line.contains("setting changed");
+        let all = node.logged().iter().filter(told).count();
+        assert_eq!(all - before, logged);
+        before = all;
+    }
     node.signal(Signal::TERM);
     assert_eq!(node.end().0, 0);
 }

@@ -120,8 +120,12 @@ fn the_unit_starts_what_there_is() {
         };
         let flags = command.strip_prefix("/usr/local/bin/webrocket serve");
         let flags = flags.expect("the program").split_whitespace();
-        let flags: Vec<&str> = flags.chain(["--check"]).collect();
-        let output = host.run(&flags[..1]);
+        let check = flags
+            .clone()
+            .all(|flag| flag != "--check")
+            .then_some("--check");
+        let flags: Vec<&str> = flags.chain(check).collect();
+        let output = host.run(&flags);
         assert!(output.status.success(), "{flags:?}: {output:?}");
     }
     assert_eq!(values("Type="), ["notify"]);

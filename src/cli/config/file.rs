@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Given> {
     };
     let mut reader = Reader {
         path,
-        text: &text,
+        line_ends: line_ends(&text),
         given: Vec::new(),
         problems,
     };
@@ -64,9 +64,14 @@ fn text(path: &Path) -> Result<String, Reason> {
     String::from_utf8(bytes).map_err(|_| Reason::NoText)
 }
 
+fn line_ends(text: &str) -> Vec<usize> {
+    text.match_indices('\n').map(|(at, _)| at).collect()
+}
+
 struct Reader<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where each line ends, so that a position is found among many thousands.
+    line_ends: Vec<usize>,
     given: Vec<Given>,
     problems: &'a mut Vec<Problem>,
 }
@@ -183,8 +188,7 @@ impl Reader<'_> {
     }
 
     fn line(&self, at: usize) -> Source {
-        let before = self.text.as_bytes().iter().take(at);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.line_ends.partition_point(|end| *end < at);
         Source::File(self.path.into(), line)
     }
 }

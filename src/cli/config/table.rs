@@ -8,7 +8,8 @@ use super::value::{UNLIMITED, Value, show_bytes, show_count, show_duration};
 use crate::cli::log;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
-    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX, SHARDS_MAX,
+    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX,
+    DRAIN_TIMEOUT_MIN, SHARDS_MAX,
 };
 use crate::model::VhostQuota;
 
@@ -62,9 +63,6 @@ impl Setting {
 
 /// What the variables begin with.
 pub(super) const VARIABLES: &str = "WEBROCKET_";
-
-/// Shortest drain: below a second nobody could be told anything.
-const DRAIN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Every setting there is. Whatever lists them (flags, variables, help, the
 /// check of the example file) walks this.

@@ -4,6 +4,7 @@ mod reload;
 mod systemd;
 
 use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -82,7 +83,10 @@ async fn supervise(
     mut reloader: Reloader,
 ) -> Result<(), Failure> {
     // Listening is not yet serving: every shard has to be at its work.
-    probe(node.handle(), shards).await?;
+    tokio::select! {
+        answered = probe(node.handle(), shards) => answered?,
+        () = signals.stop() => return drain(node, reloader.drain_timeout(), &mut signals).await,
+    }
     systemd::ready();
     if let Some(limit) = systemd::watchdog_limit() {
         let handle = node.handle();
@@ -94,7 +98,11 @@ async fn supervise(
         reloader.reload(&node).await;
         systemd::ready();
     }
-    let timeout = reloader.drain_timeout();
+    drain(node, reloader.drain_timeout(), &mut signals).await
+}
+
+/// Drains until all are gone, `timeout` is over, or a second signal comes.
+async fn drain(node: Node, timeout: Duration, signals: &mut Signals) -> Result<(), Failure> {
     systemd::stopping(timeout);
     tracing::info!(?timeout, "draining");
     let (done, drained) = oneshot::channel();
@@ -103,13 +111,12 @@ async fn supervise(
         .name("drain".into())
         .spawn(move || done.send(node.stop(timeout)))
         .map_err(Failure::system("thread"))?;
-    let told_again = async { while let Said::Reload = signals.next().await {} };
     tokio::select! {
         drained = drained => match drained {
             Ok(true) => Ok(()),
             _ => Err(Failure::NotDrained),
         },
-        () = told_again => Err(Failure::StoppedTwice),
+        () = signals.stop() => Err(Failure::StoppedTwice),
     }
 }
 
@@ -145,8 +152,17 @@ impl Signals {
             _ = self.hangup.recv() => Said::Reload,
         }
     }
+
+    /// Waits for SIGTERM or SIGINT; a SIGHUP meanwhile stays for [`Self::next`].
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
+/// What they say.
 enum Said {
     /// SIGTERM or SIGINT.
     Stop,
