@@ -465,3 +465,20 @@ fn a_cookie_that_is_refused_ends_the_live_view() {
     screen.expect("\u{1b}[?1049h");
     screen.expect_end(4);
 }
+
+#[test]
+fn a_real_node() {
+    let broker = support::Broker::with_channels(2, &["room"]);
+    let mut browsers: Vec<_> = (0..5).map(|_| broker.browser()).collect();
+    browsers
+        .iter_mut()
+        .for_each(|browser| browser.subscribe("room"));
+    let (addr, cookie) = (broker.node().admin_addr(), broker.node().cookie());
+    let arguments = ["--cookie", cookie, "--once", "--interval", "0.1"];
+    let output = output(monitor(addr, &arguments));
+    let text = stdout(&output);
+    assert!(output.status.success(), "{output:?}");
+    for part in ["on test-node, up", "Frontends 5 ", "/test ", "HEADROOM"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}

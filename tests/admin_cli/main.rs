@@ -8,7 +8,6 @@ mod support;
 mod cookies;
 mod fake;
 mod live;
-mod live;
 mod manual;
 mod of_2012;
 mod people;
