@@ -272,9 +272,9 @@ pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// that stands still may cost. Past it: refused at start.
 pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Most subscriptions of one session that the configuration may allow. At some
-/// 100 bytes on two shards this is 13 MB a session. Past it: refused at start.
-pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 65_536;
+/// Most subscriptions of one session that the configuration may allow: each of
+/// its messages looks through them, 24 bytes apiece. Past it: refused at start.
+pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 8_192;
 
 // ---------------------------------------------------------------- control
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHasher};
 use subtle::ConstantTimeEq;
 
-use crate::limits::{MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX};
 use crate::meter::VhostMeter;
 use crate::model::{
     AccessToken, ChannelId, ChannelKind, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId,
@@ -176,8 +176,12 @@ fn own_quota(quotas: &Quotas, path: &VhostPath, default: &Arc<VhostQuota>) -> Ar
 /// No operator grants more than what other bounds are proven with (`limits`).
 fn bounded(quota: &VhostQuota) -> VhostQuota {
     VhostQuota {
-        subscriptions_max: quota.subscriptions_max.min(SUBSCRIPTIONS_MAX as u32),
-        message_bytes_max: quota.message_bytes_max.min(MESSAGE_BYTES_MAX as u32),
+        subscriptions_max: quota
+            .subscriptions_max
+            .min(CONFIGURED_SUBSCRIPTIONS_MAX as u32),
+        message_bytes_max: quota
+            .message_bytes_max
+            .min(CONFIGURED_MESSAGE_BYTES_MAX as u32),
         ..quota.clone()
     }
 }
@@ -236,7 +240,8 @@ mod tests {
         };
         assert_eq!(bytes(&registry), [20, 30, 10, 10]);
         registry.set_quotas(Arc::new(Quotas::default()));
-        assert_eq!(bytes(&registry), [MESSAGE_BYTES_MAX as u32; 4]);
+        let default = Quotas::default().default.message_bytes_max;
+        assert_eq!(bytes(&registry), [default; 4]);
     }
 
     #[test]
@@ -248,8 +253,14 @@ mod tests {
         quotas.default.outbox_bytes_max = u32::MAX;
         registry.set_quotas(Arc::new(quotas));
         let quota = registry.quota(VhostId(1));
-        assert_eq!(quota.message_bytes_max as usize, MESSAGE_BYTES_MAX);
-        assert_eq!(quota.subscriptions_max as usize, SUBSCRIPTIONS_MAX);
+        assert_eq!(
+            quota.message_bytes_max as usize,
+            CONFIGURED_MESSAGE_BYTES_MAX
+        );
+        assert_eq!(
+            quota.subscriptions_max as usize,
+            CONFIGURED_SUBSCRIPTIONS_MAX
+        );
         // Memory alone bounds it.
         assert_eq!(quota.outbox_bytes_max, u32::MAX);
     }

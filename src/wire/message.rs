@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::limits::MESSAGE_BYTES_MAX;
+use crate::limits::CONFIGURED_MESSAGE_BYTES_MAX;
 use crate::wire::frame::{CloseCode, Opcode, Violation, parse_client_header, unmask};
 
 /// Reassembles what one client sends. Owns no allocation but between the
@@ -108,7 +108,7 @@ impl Reader {
     /// makes progress, as far as these tell. At most the bytes given where
     /// there is something to tell already.
     pub fn needs(bytes: &[u8]) -> usize {
-        match parse_client_header(bytes, MESSAGE_BYTES_MAX) {
+        match parse_client_header(bytes, CONFIGURED_MESSAGE_BYTES_MAX) {
             Ok(Some(header)) => header.header_bytes + header.payload_bytes,
             Ok(None) => bytes.len() + 1,
             Err(_) => bytes.len(),
@@ -181,6 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::MESSAGE_BYTES_MAX;
     use crate::wire::frame::write_client_frame;
 
     const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];

@@ -58,7 +58,7 @@ fn numbers_fit_up_to_their_bounds() {
         ("-1", "-1 is below 1"),
         (
             "9_223_372_036_854_775_808",
-            "9223372036854775807 is past 65536",
+            "9223372036854775807 is past 8192",
         ),
         ("1.5", "float found, a whole number expected"),
         ("\"unlimited\"", "string found, a whole number expected"),
