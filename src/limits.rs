@@ -275,7 +275,7 @@ pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 20;
 pub const ACCESS_PATH_BYTES_MAX: usize = 256;
 
 /// Sessions, subscribers or channels that a shard visits for one question of
-/// control: under half a millisecond of its turn. Past it: control asks again
+/// control: a quarter of a millisecond of its turn. Past it: control asks again
 /// for the rest.
 pub const QUESTION_VISITS_MAX: usize = 4096;
 
