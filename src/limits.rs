@@ -284,7 +284,7 @@ pub const QUESTION_VISITS_MAX: usize = 4096;
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Requests that ask shards something at the same time, each a page of every
-/// shard: two milliseconds of a turn. Past it the next ones wait.
+/// shard: a millisecond of a turn. Past it the next ones wait.
 pub const INQUIRIES_MAX: usize = 4;
 
 /// Envelopes that wait for a shard with a full ring before control asks it no
