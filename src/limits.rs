@@ -356,7 +356,7 @@ pub const ADMIN_ACCESS_LINES_PER_SECOND_MAX: u32 = 20;
 pub const ACCESS_PATH_BYTES_MAX: usize = 256;
 
 /// Sessions, subscribers or channels that a shard visits for one question of
-/// control: under half a millisecond of its turn. Past it: control asks again
+/// control: a quarter of a millisecond of its turn. Past it: control asks again
 /// for the rest.
 pub const QUESTION_VISITS_MAX: usize = 4096;
 
@@ -365,7 +365,7 @@ pub const QUESTION_VISITS_MAX: usize = 4096;
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Requests that ask shards something at the same time, each a page of every
-/// shard: two milliseconds of a turn. Past it the next ones wait.
+/// shard: a millisecond of a turn. Past it the next ones wait.
 pub const INQUIRIES_MAX: usize = 4;
 
 /// Envelopes that wait for a shard with a full ring before control asks it no
