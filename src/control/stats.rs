@@ -100,8 +100,8 @@ pub struct Bucket {
 /// How far one limit is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Headroom {
-    /// What is limited: `descriptors`, `memory`, `core time`, `outboxes`,
-    /// `connections` or `ports`.
+    /// What is limited: `descriptors`, `memory`, `core time`, `outboxes` (the
+    /// fullest one), `connections` or `ports`.
     pub limit: String,
     /// How much is used.
     pub used: f64,

@@ -142,7 +142,6 @@ impl Node {
         }
         let facts = NodeFacts {
             name: node_name,
-            connections_max: u64::MAX,
             is_local: websocket_addr.ip().is_loopback(),
         };
         let observed = meters.clone();

@@ -3,8 +3,9 @@ use std::sync::{Arc, PoisonError};
 use super::Watched;
 use super::process::Process;
 pub(super) use crate::control::stats::Headroom;
-use crate::limits::{CONNECTIONS_PER_SHARD_MAX, LOAD_WINDOW_MIN, OUTBOX_BYTES_MAX};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, LOAD_WINDOW_MIN};
 use crate::meter::{Kind, ShardMeter};
+use crate::model::Quotas;
 
 impl Headroom {
     /// The share that is used; past 1 where more is used than there should be.
@@ -18,14 +19,19 @@ impl Headroom {
 }
 
 /// How far each limit of the node is, the one that is used most in front.
-pub(super) fn of(watched: &Watched, process: Option<&Process>, now_us: u64) -> Vec<Headroom> {
+pub(super) fn of(
+    watched: &Watched,
+    quotas: &Quotas,
+    process: Option<&Process>,
+    now_us: u64,
+) -> Vec<Headroom> {
     let connected = watched.shards.iter().map(|meter| connected(meter)).sum();
     let slots = (CONNECTIONS_PER_SHARD_MAX * watched.shards.len()) as u64;
     let mut load = watched.load.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all = vec![
         core_time(load.busiest(&watched.shards, now_us)),
-        connections(connected, slots.min(watched.node.connections_max)),
-        outboxes(&watched.shards),
+        connections(connected, slots.min(u64::from(quotas.connections_max))),
+        outboxes(&watched.shards, quotas.default.outbox_bytes_max),
     ];
     drop(load);
     if let Some(process) = process {
@@ -84,12 +90,12 @@ fn ports(connected: u64, ports: u64) -> Headroom {
     }
 }
 
-fn outboxes(shards: &[Arc<ShardMeter>]) -> Headroom {
+fn outboxes(shards: &[Arc<ShardMeter>], bytes_max: u32) -> Headroom {
     let fullest = shards.iter().map(|meter| meter.outbox_peak_bytes.value());
     Headroom {
         limit: "outboxes".into(),
         used: fullest.max().unwrap_or(0) as f64,
-        max: OUTBOX_BYTES_MAX as f64,
+        max: f64::from(bytes_max),
         unit: "bytes".into(),
         source: "fullest outbox of late, before its reader is evicted".into(),
     }
@@ -244,6 +250,7 @@ mod tests {
         let shards = shards(3);
         shards[1].outbox_peak_bytes.set(77);
         shards[2].outbox_peak_bytes.set(5);
-        assert_eq!(outboxes(&shards).used, 77.0);
+        let fullest = outboxes(&shards, 100);
+        assert_eq!((fullest.used, fullest.max), (77.0, 100.0));
     }
 }

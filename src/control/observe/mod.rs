@@ -24,6 +24,7 @@ use super::stats::ChannelStats;
 use super::{Error, Handle};
 use crate::limits::{PROGRESS_TIMEOUT, TOP_CHANNELS_MAX};
 use crate::meter::{Clock, ShardMeter, StoreMeter, VhostMeters};
+use crate::model::Quotas;
 
 /// Reads all meters of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,8 +46,6 @@ struct Watched {
 pub struct NodeFacts {
     /// Its name.
     pub name: String,
-    /// Connections that it may have.
-    pub connections_max: u64,
     /// Whether browsers reach it from its own host only, as through a proxy there.
     pub is_local: bool,
 }
@@ -66,6 +65,8 @@ pub(super) struct Overview {
     pub(super) changes_waiting: usize,
     /// Whether every shard knows what the store held at the start.
     pub(super) is_restored: bool,
+    /// What the node grants.
+    pub(super) quotas: Arc<Quotas>,
     /// Whether shards were told to drain.
     pub(super) is_draining: bool,
 }
@@ -133,7 +134,7 @@ impl Observer {
         Ok(Look {
             node: watched.node.name.clone(),
             uptime_us,
-            headroom: headroom::of(watched, process.as_ref(), uptime_us),
+            headroom: headroom::of(watched, &overview.quotas, process.as_ref(), uptime_us),
             shards: watched.shards.clone(),
             overview,
             store: watched.handle.store_meter(),

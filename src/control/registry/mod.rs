@@ -362,6 +362,7 @@ impl Registry {
             tokens: self.tokens.len(),
             changes_waiting: self.pipeline.waiting(),
             is_restored: self.pipeline.has_applied(self.restored),
+            quotas: Arc::clone(&self.quotas),
             is_draining: self.draining,
         }
     }

@@ -56,7 +56,6 @@ impl Node {
         let meters = ports.iter().map(|_| Arc::default()).collect();
         let facts = NodeFacts {
             name: "node".into(),
-            connections_max: 1_000,
             is_local: true,
         };
         let observer = Observer::new(facts, Clock::start(), meters, handle.clone());
