@@ -21,7 +21,8 @@ use webrocket::control::{DiskStore, Record, Store};
 use webrocket::model::{AccessToken, ChannelId, ChannelName, Quotas, VhostId, VhostPath};
 use webrocket::server::{Config, Node};
 
-/// Changes that a backend has under way at once.
+/// Changes under way at once, each over a connection of its own: one connection
+/// has its changes made one after the other.
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 
 /// Channels of the store that a start reads; few where it only has to work.
@@ -54,20 +55,25 @@ fn changes(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(2 * in_flight as u64));
         for (place, dir) in places() {
             let (node, storage) = node(&dir);
-            let client = runtime.block_on(client(&node));
-            let names: Vec<_> = (0..in_flight).map(|number| format!("c{number}")).collect();
+            let url = runtime.block_on(url(&node));
+            let clients = (0..in_flight).map(|number| {
+                let client = Client::new(url.parse().expect("a URL"));
+                (client, format!("c{number}"))
+            });
+            let clients: Vec<_> = clients.collect();
             group.bench_function(BenchmarkId::from_parameter(place), |bencher| {
                 bencher.iter(|| {
                     runtime.block_on(async {
-                        let opened = join_all(names.iter().map(|it| client.open_channel(it))).await;
-                        assert!(opened.iter().all(Result::is_ok));
-                        let closed =
-                            join_all(names.iter().map(|it| client.close_channel(it))).await;
-                        assert!(closed.iter().all(Result::is_ok));
+                        let changed = clients.iter().map(|(client, name)| async {
+                            client.open_channel(name).await?;
+                            client.close_channel(name).await
+                        });
+                        let changed = join_all(changed).await;
+                        assert!(changed.iter().all(Result::is_ok));
                     });
                 });
             });
-            drop(client);
+            drop(clients);
             assert!(node.stop(std::time::Duration::from_secs(20)));
             drop(storage);
         }
@@ -91,11 +97,10 @@ fn node(dir: &Path) -> (Node, TempDir) {
     (node.expect("started"), storage)
 }
 
-async fn client(node: &Node) -> Client {
+async fn url(node: &Node) -> String {
     let path = VhostPath::parse("/bench").expect("a path");
     let vhost = node.handle().create_vhost(path).await.expect("created");
-    let url = format!("wr://{}@{}/bench", vhost.token, node.backend_addr());
-    Client::new(url.parse().expect("a URL"))
+    format!("wr://{}@{}/bench", vhost.token, node.backend_addr())
 }
 
 /// With every page checked, as at each start.
