@@ -67,7 +67,11 @@ impl Client {
         let shared = |message: &&Value| {
             let names = message.as_object().into_iter().flat_map(|it| it.keys());
             let mut names = names.map(String::as_str);
-            names.any(|name| !name.starts_with(':') || name.starts_with(":member"))
+            // What the operator says to one session has no channel.
+            let direct = message
+                .get("told")
+                .is_some_and(|it| it["channel"].is_null());
+            !direct && names.any(|name| !name.starts_with(':') || name.starts_with(":member"))
         };
         self.received.iter().filter(shared).count()
     }

@@ -1,5 +1,6 @@
 //! Health and pages over stand-in shards that stall when they are told to.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::control::MemoryStore;
 use crate::control::tests::path;
 use crate::control::tests::shard::Node;
 use crate::meter::{Kind, Refused};
+use crate::model::Quotas;
 
 fn stall(node: &Node, shard: usize, stalled: bool) {
     *node.shards[shard].stalled.lock().expect("lock") = stalled;
@@ -103,6 +105,12 @@ async fn what_meters_hold_is_on_the_page() {
     let node = Node::start(2, MemoryStore::default()).await;
     node.handle.create_vhost(path("/v")).await.expect("created");
     let meters = &node.observer.0.shards;
+    let quotas = Quotas {
+        connections_max: 1_000,
+        ..Quotas::default()
+    };
+    let replaced = node.handle.set_quotas(Arc::new(quotas)).await;
+    replaced.expect("replaced");
     meters[0].refuse(Refused::Origin);
     meters[1].refuse(Refused::Origin);
     meters[1].refuse(Refused::Origin);
