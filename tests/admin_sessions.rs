@@ -258,7 +258,7 @@ fn a_vhost_shows_its_numbers() {
             let answer = admin(&broker, "GET", &format!("/{vhost}/stats"));
             answer.json()["stats"].clone()
         };
-        let numbers = |path: &str, numbers: [u64; 5]| {
+        let numbers = |path: &str, numbers: [u64; 8]| {
             json!({
                 "path": path,
                 "sessions": numbers[0],
@@ -266,24 +266,34 @@ fn a_vhost_shows_its_numbers() {
                 "channels": numbers[2],
                 "workers": numbers[3],
                 "unusedTokens": numbers[4],
+                "broadcasts": numbers[5],
+                "deliveries": numbers[6],
+                "triggers": numbers[7],
             })
         };
-        assert_eq!(stats("test"), numbers("/test", [0, 0, 2, 0, 0]));
+        assert_eq!(stats("test"), numbers("/test", [0, 0, 2, 0, 0, 0, 0, 0]));
         let mut browsers: Vec<_> = (0..5).map(|_| broker.browser()).collect();
         browsers
             .iter_mut()
             .for_each(|browser| browser.subscribe("a"));
         browsers[0].subscribe("b");
-        let joe = broker.user("joe", ".*");
+        let mut joe = broker.user("joe", ".*");
         broker.single_access_token("ann", ".*");
         broker.single_access_token("ann", ".*");
         let worker = Worker::ready(&broker);
         // The used token is forgotten a moment after `:authenticated`.
-        let expected = numbers("/test", [6, 6, 2, 1, 2]);
+        let expected = numbers("/test", [6, 6, 2, 1, 2, 0, 0, 0]);
         support::eventually(|| stats("test") == expected);
-        assert_eq!(stats("other"), numbers("/other", [0; 5]));
+        // One broadcast to five subscribers, one to a single one, one trigger.
+        browsers[0].broadcast("a", "said", json!({}));
+        browsers[0].broadcast("b", "said", json!({}));
+        joe.send(json!({"trigger": {"event": "go", "data": {}}}));
+        let expected = numbers("/test", [6, 6, 2, 1, 2, 2, 6, 1]);
+        support::eventually(|| stats("test") == expected);
+        assert_eq!(stats("other"), numbers("/other", [0; 8]));
         drop((browsers, joe, worker));
-        support::eventually(|| stats("test") == numbers("/test", [0, 0, 2, 0, 2]));
+        let expected = numbers("/test", [0, 0, 2, 0, 2, 2, 6, 1]);
+        support::eventually(|| stats("test") == expected);
     }
 }
 

@@ -3,9 +3,14 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
 use rustix::process::Signal;
-use serde_json::Value;
-use support::serve::Host;
+use serde_json::{Value, json};
+use support::PATIENCE;
+use support::serve::{Host, Serve};
 use webrocket::limits::CHANGES_LOGGED_MAX;
 
 #[test]
@@ -138,4 +143,87 @@ fn the_log_can_be_read_by_programs() {
     assert_eq!(changed["level"], "INFO");
     assert_eq!(changed["fields"]["key"], "limits.subscriptions");
     assert_eq!(changed["fields"]["new"], "9");
+}
+
+#[test]
+fn reloaded_limits_bite_and_let_go() {
+    let host = Host::new();
+    let limits = |connections: u32, subscriptions: u32, message: &str| {
+        host.configure(&format!(
+            "[limits]\nconnections = {connections}\nsubscriptions = {subscriptions}\n\
+             message_bytes = \"{message}\"\nmessages_per_second = 100000"
+        ));
+    };
+    limits(3, 2, "64KiB");
+    let mut node = host.start(&["--shards", "2"]);
+    node.admin("POST", "/test").expect_found("/test");
+    for channel in ["a", "b", "c"] {
+        let path = format!("/test/channels/{channel}");
+        node.admin("POST", &path).expect_found(&path);
+    }
+    let mut browsers = [node.browser(), node.browser()];
+    for browser in &mut browsers {
+        browser.subscribe("a");
+        browser.send_text(&"x".repeat(64 * 1024));
+        browser.expect_error(400);
+    }
+
+    limits(2, 1, "1KiB");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings reloaded", "changes=3"]);
+    // Both stay, as far as they are within the bounds.
+    for browser in &mut browsers {
+        browser.send(json!({"subscribe": {"channel": "b"}}));
+        browser.expect_error(403);
+        browser.send_text(&"x".repeat(1024));
+        browser.expect_error(400);
+    }
+    assert!(enter(&node).is_none());
+    let [mut over, mut kept] = browsers;
+    over.send_text(&"x".repeat(1025));
+    assert_eq!(over.expect_close().0, 1009);
+    drop(over);
+    let begun = Instant::now();
+    let next = loop {
+        if let Some(next) = enter(&node) {
+            break next;
+        }
+        assert!(begun.elapsed() < PATIENCE, "a place that never gets free");
+    };
+
+    limits(4, 3, "2MiB");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings refused", "limits.message_bytes"]);
+    kept.send(json!({"subscribe": {"channel": "b"}}));
+    kept.expect_error(403);
+
+    limits(4, 3, "1MiB");
+    node.signal(Signal::HUP);
+    node.expect_log(&["settings reloaded", "changes=3"]);
+    kept.subscribe("b");
+    kept.subscribe("c");
+    kept.send_text(&"x".repeat(1024 * 1024));
+    kept.expect_error(400);
+    let more = [node.browser(), node.browser()];
+    assert!(enter(&node).is_none());
+    drop((kept, next, more));
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+}
+
+/// A connection to `/test`, unless it is refused with 503.
+fn enter(node: &Serve) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(node.websocket_addr()).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = "GET /test HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("an answer");
+    match &head {
+        b"HTTP/1.1 101" => Some(stream),
+        b"HTTP/1.1 503" => None,
+        other => panic!("{other:?}"),
+    }
 }

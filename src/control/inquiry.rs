@@ -19,6 +19,7 @@ use crate::hub::question::{
     SubscriberInfo, Whose,
 };
 use crate::limits::{QUESTION_TIMEOUT, QUESTION_VISITS_MAX};
+use crate::meter::VhostMeters;
 use crate::model::{ChannelId, ChannelName, ShardId, Sid, VhostId, VhostPath};
 
 /// Whom to disconnect.
@@ -56,6 +57,29 @@ pub struct VhostCounts {
     pub workers: u64,
     /// Single access tokens that nobody has used.
     pub unused_tokens: u64,
+    /// What it has done; unknown where it shares its meters with other vhosts.
+    pub traffic: Option<Traffic>,
+}
+
+/// What a vhost has done since it was created or the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Broadcasts accepted in it.
+    pub broadcasts: u64,
+    /// Frames delivered to its frontends.
+    pub deliveries: u64,
+    /// Triggers handed to its workers.
+    pub triggers: u64,
+}
+
+impl Traffic {
+    fn of(meters: &VhostMeters) -> Self {
+        Self {
+            broadcasts: meters.sum(|meter| meter.broadcasts.count()),
+            deliveries: meters.sum(|meter| meter.deliveries.count()),
+            triggers: meters.sum(|meter| meter.triggers.count()),
+        }
+    }
 }
 
 impl Handle {
@@ -245,6 +269,7 @@ impl Handle {
                 channels,
                 workers,
                 tokens,
+                meters,
             } = numbers;
             let (sessions, subscriptions) = self.count(vhost, &Whose::All, &Errand::Count).await?;
             Ok(VhostCounts {
@@ -253,6 +278,7 @@ impl Handle {
                 channels: channels as u64,
                 workers: workers as u64,
                 unused_tokens: tokens as u64,
+                traffic: meters.as_ref().map(Traffic::of),
             })
         })
         .await

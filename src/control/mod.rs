@@ -24,7 +24,7 @@ pub use admin::serve_admin;
 pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};
-pub use inquiry::{Subscriber, VhostCounts, Whom};
+pub use inquiry::{Subscriber, Traffic, VhostCounts, Whom};
 pub use observe::{NodeFacts, Observer};
 pub use run::Control;
 pub use store::{

@@ -1,11 +1,13 @@
 //! What `GET /stats.json` tells, and `webrocket monitor` shows.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One look at a node, as `GET /stats.json` gives it. Counters run from the
 /// node's start; the rate between two looks is their difference over the
 /// difference of `uptime_ms`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NodeStats)]
 pub struct Stats {
     /// The node's name.
     pub node: String,
@@ -26,7 +28,7 @@ pub struct Stats {
 }
 
 /// One shard.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShardStats {
     /// Its number.
     pub shard: u16,
@@ -57,7 +59,8 @@ pub struct ShardStats {
 }
 
 /// One vhost, summed over all shards.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NodeVhostStats)]
 pub struct VhostStats {
     /// Its path.
     pub path: String,
@@ -76,7 +79,8 @@ pub struct VhostStats {
 }
 
 /// One channel.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NodeChannelStats)]
 pub struct ChannelStats {
     /// Its vhost's path.
     pub vhost: String,
@@ -89,7 +93,8 @@ pub struct ChannelStats {
 }
 
 /// One bucket of a histogram; the counts are not cumulative.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LatencyBucket)]
 pub struct Bucket {
     /// Upper bound in microseconds, inclusive; the last bucket has none.
     pub le_us: Option<u64>,
@@ -98,7 +103,7 @@ pub struct Bucket {
 }
 
 /// How far one limit is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Headroom {
     /// What is limited: `descriptors`, `memory`, `core time`, `outboxes` (the
     /// fullest one), `connections` or `ports`.

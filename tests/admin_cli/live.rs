@@ -21,6 +21,11 @@ fn subscribers_and_sessions_are_listed_and_shown() {
         ann.send(json!({"subscribe": {"channel": "presence-x", "hidden": true}}));
         ann.receive();
         let nobody = broker.browser();
+        joe.broadcast("room", "said", json!({}));
+        assert!(
+            joe.receive()["said"].is_object(),
+            "counted before it is seen"
+        );
 
         // What others see of joe.
         let record = json!({"uid": "joe", "channel": "presence-x", "n": 1});
@@ -57,6 +62,9 @@ fn subscribers_and_sessions_are_listed_and_shown() {
             "subscriptions\t3",
             "channels\t2",
             "workers\t0",
+            "broadcasts\t1",
+            "deliveries\t1",
+            "triggers\t0",
         ] {
             assert!(stats.stdout.lines().any(|it| it == line), "{stats:?}");
         }

@@ -1,3 +1,4 @@
+use serde_json::json;
 use webrocket::limits::METERED_VHOSTS_MAX;
 
 use crate::support::Broker;
@@ -33,6 +34,14 @@ fn the_number_of_vhosts_with_metrics_of_their_own_is_bounded() {
     );
     let listed = stats(&broker)["vhosts"].as_array().expect("vhosts").len();
     assert_eq!(listed, METERED_VHOSTS_MAX + 1);
+    // What is counted for both is told of neither.
+    for (vhost, known) in [("v1", true), ("past1", false), ("past2", false)] {
+        let stats = admin(&broker, "GET", &format!("/{vhost}/stats")).json();
+        for counter in ["broadcasts", "deliveries", "triggers"] {
+            let told = stats["stats"].get(counter);
+            assert_eq!(told, known.then_some(&json!(0)), "{vhost} {counter}");
+        }
+    }
     drop(browsers);
     // One that goes makes room for the next.
     broker.delete_vhost("/v1");

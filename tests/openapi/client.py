@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import webrocket_admin.api
-from webrocket_admin import AuthenticatedClient
+from webrocket_admin import AuthenticatedClient, Client
 from webrocket_admin.models import Event, EventData
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -26,8 +26,8 @@ TIMEOUT = 20
 class Calls:
     """The generated operations by name, and which of them were called."""
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self):
+        self.client = None
         self.operations = {}
         self.called = set()
         prefix = webrocket_admin.api.__name__ + "."
@@ -81,10 +81,15 @@ def client_of(admin, cookie):
 
 
 def main(admin, websocket, cookie):
-    call = Calls(client_of(admin, Path(cookie).read_text().strip()))
-
+    call = Calls()
+    # With the cookie these would be vhosts.
+    call.client = Client(base_url=admin, timeout=TIMEOUT, raise_on_unexpected_status=True)
     document = call("describe", expect=200)
     assert document.additional_properties["openapi"].startswith("3.1")
+    assert "\nwebrocket_ready 1\n" in call("show_metrics", expect=200)
+    assert call("check_health", expect=200).status == "ok"
+    assert call("check_readiness", expect=200).status == "ok"
+    call.client = client_of(admin, Path(cookie).read_text().strip())
 
     call("create_vhost", VHOST, expect=302)
     assert call("create_vhost", VHOST, expect=400).error == "vhost already exists"
@@ -121,6 +126,12 @@ def main(admin, websocket, cookie):
         assert [it.name for it in session.channels] == ["news"]
         stats = call("show_vhost_stats", VHOST, expect=200).stats
         assert (stats.sessions, stats.channels, stats.unused_tokens) == (1, 2, 0)
+        # An operator's event is delivered, but is nobody's broadcast.
+        assert (stats.broadcasts, stats.deliveries, stats.triggers) == (0, 1, 0)
+        node = call("show_stats", expect=200)
+        assert [(it.shard, it.backends) for it in node.shards] == [(0, 0), (1, 0)]
+        assert [(it.path, it.frontends) for it in node.vhosts] == [(f"/{VHOST}", 1)]
+        assert "descriptors" in [it.limit for it in node.headroom]
         assert call("list_workers", VHOST, expect=200).workers == []
 
         assert call("disconnect_user", VHOST, "joe", expect=404).error == "user has no session"

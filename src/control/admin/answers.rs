@@ -58,7 +58,9 @@ pub(super) struct VhostStatsAnswer {
     pub(super) stats: VhostStats,
 }
 
-/// What a vhost has at this moment.
+/// What a vhost has at this moment, and what it has done. What it has done counts
+/// from its creation or the node's start, whichever came last; absent where the
+/// vhost shares its counters, as the `other` vhosts of `/metrics` do.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VhostStats {
@@ -73,6 +75,18 @@ pub(super) struct VhostStats {
     pub(super) workers: u64,
     /// Single access tokens that nobody has used.
     pub(super) unused_tokens: u64,
+    /// Broadcasts accepted in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) broadcasts: Option<u64>,
+    /// Frames delivered to its frontends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) deliveries: Option<u64>,
+    /// Triggers handed to its workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) triggers: Option<u64>,
 }
 
 /// The open channels of a vhost, by name.
@@ -187,7 +201,7 @@ pub(super) struct Disconnected {
 
 /// Why a request was refused.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Refusal {
+pub(in crate::control) struct Refusal {
     /// For people, and for scripts that know the text.
     pub(super) error: String,
 }
@@ -195,7 +209,7 @@ pub(super) struct Refusal {
 /// What every route that asks for the cookie may answer.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes what the gate answers")]
-pub(super) enum Everywhere {
+pub(in crate::control) enum Everywhere {
     /// Without the cookie, or with a wrong one; nothing was done. No body.
     #[response(status = 403)]
     Forbidden,

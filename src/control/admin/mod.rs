@@ -25,19 +25,17 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 
 use self::access::Access;
-use self::answers::Refusal;
 use super::{Cookie, Error, Handle, Observer, observe};
+pub(super) use answers::{Everywhere, Refusal};
 pub(super) use gate::COOKIE;
 
 /// Every route; `HEAD` acts as `GET` without a body ([AD-26]).
 fn router(handle: Handle, observer: Observer, cookie: Cookie) -> Router {
-    let (gated, open) = openapi::routes();
+    let (gated, open) = openapi::routes(handle, observer.clone());
     let gated = gated
         // [AD-27..29]: nothing falls through to `/`.
         .fallback(async || refusal(StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(handle)
-        .merge(observe::router(observer.clone()))
         // The gate is laid over the routes last, so that it also stands before
         // what has no route ([AD-01, AD-02]).
         .layer(middleware::from_fn_with_state(

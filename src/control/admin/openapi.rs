@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{channels, events, sessions, vhosts};
-use crate::control::Handle;
+use crate::control::{Handle, Observer, observe};
 
 /// The frame of the document; paths and schemas come from the handlers.
 #[derive(OpenApi)]
@@ -23,6 +23,7 @@ use crate::control::Handle;
         (name = "vhosts", description = "Vhosts with their access tokens and workers"),
         (name = "channels", description = "Channels and their subscribers"),
         (name = "sessions", description = "Sessions of frontends"),
+        (name = "node", description = "How the node does, and what it counts"),
         (name = "about", description = "This interface itself"),
     ),
     security(("cookie" = [])),
@@ -45,8 +46,8 @@ impl Modify for CookieScheme {
 }
 
 /// All routes: those behind the gate, the one before it, and the document that
-/// describes both.
-pub(super) fn routes() -> (Router<Handle>, Router) {
+/// describes both, as well as what is answered before any route is looked for.
+pub(super) fn routes(handle: Handle, observer: Observer) -> (Router, Router) {
     let gated = OpenApiRouter::with_openapi(Frame::openapi())
         .routes(routes!(vhosts::list_vhosts, vhosts::clear_vhosts))
         .routes(routes!(
@@ -71,7 +72,9 @@ pub(super) fn routes() -> (Router<Handle>, Router) {
             sessions::disconnect_session
         ))
         .routes(routes!(events::send_session_event))
-        .routes(routes!(sessions::disconnect_user));
+        .routes(routes!(sessions::disconnect_user))
+        .with_state(handle)
+        .merge(observe::routes(observer));
     let (gated, mut document) = gated.split_for_parts();
     let open = OpenApiRouter::new().routes(routes!(describe));
     let (open, rest) = open.split_for_parts();

@@ -134,7 +134,7 @@ pub(super) async fn regenerate_vhost_token(
 #[utoipa::path(
     get, path = "/{vhost}/stats", tag = "vhosts", params(OfVhost),
     responses(
-        (status = 200, description = "What it has at this moment", body = VhostStatsAnswer),
+        (status = 200, description = "What it has, and what it has done", body = VhostStatsAnswer),
         (status = 404, description = "No such vhost", body = Refusal),
         Everywhere
     )
@@ -145,6 +145,7 @@ pub(super) async fn show_vhost_stats(
 ) -> Result<Json<VhostStatsAnswer>, Error> {
     let vhost = names.vhost()?;
     let counts = handle.vhost_counts(vhost.clone()).await?;
+    let traffic = counts.traffic;
     Ok(Json(VhostStatsAnswer {
         stats: VhostStats {
             path: vhost.to_string(),
@@ -153,6 +154,9 @@ pub(super) async fn show_vhost_stats(
             channels: counts.channels,
             workers: counts.workers,
             unused_tokens: counts.unused_tokens,
+            broadcasts: traffic.map(|it| it.broadcasts),
+            deliveries: traffic.map(|it| it.deliveries),
+            triggers: traffic.map(|it| it.triggers),
         },
     }))
 }

@@ -1,9 +1,10 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::Observer;
 use crate::limits::PROGRESS_TIMEOUT;
@@ -63,22 +64,45 @@ pub(super) async fn readiness(observer: &Observer) -> Health {
     }
 }
 
+/// How a node does.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HealthAnswer {
+    /// `ok`, `stalled`, `starting` or `draining`.
+    status: &'static str,
+    /// For people; absent where all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    /// The shards that do not answer, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    shards: Option<Vec<ShardId>>,
+}
+
 impl Health {
-    fn body(&self) -> Value {
-        match self {
-            Self::Ok => json!({ "status": "ok" }),
-            Self::ControlStalled => {
-                json!({ "status": "stalled", "reason": "control does not answer" })
-            }
+    fn answer(self) -> HealthAnswer {
+        let (status, reason) = match &self {
+            Self::Ok => ("ok", None),
+            Self::ControlStalled => ("stalled", Some("control does not answer".to_owned())),
             Self::ShardsStalled(shards) => {
                 let names: Vec<_> = shards.iter().map(ToString::to_string).collect();
                 let reason = format!("no answer from shard {}", names.join(", "));
-                json!({ "status": "stalled", "reason": reason, "shards": shards })
+                ("stalled", Some(reason))
             }
             Self::Starting => {
-                json!({ "status": "starting", "reason": "shards are told what the store holds" })
+                let reason = "shards are told what the store holds";
+                ("starting", Some(reason.to_owned()))
             }
-            Self::Draining => json!({ "status": "draining", "reason": "the node is stopping" }),
+            Self::Draining => ("draining", Some("the node is stopping".to_owned())),
+        };
+        let shards = match self {
+            Self::ShardsStalled(shards) => Some(shards),
+            _ => None,
+        };
+        HealthAnswer {
+            status,
+            reason,
+            shards,
         }
     }
 }
@@ -89,6 +113,6 @@ impl IntoResponse for Health {
             Self::Ok => StatusCode::OK,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        (status, Json(self.body())).into_response()
+        (status, Json(self.answer())).into_response()
     }
 }

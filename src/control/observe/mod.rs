@@ -12,7 +12,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub(super) use routes::{answer_open, router};
+pub(super) use routes::{answer_open, routes};
 
 use std::sync::{Arc, Mutex};
 

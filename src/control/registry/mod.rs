@@ -38,6 +38,7 @@ use crate::hub::envelope::{Change, Delivery};
 use crate::hub::home_of_channel;
 use crate::hub::question::Question;
 use crate::limits::VHOSTS_MAX;
+use crate::meter::VhostMeters;
 use crate::model::{
     ChannelId, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId,
 };
@@ -84,6 +85,8 @@ pub(super) struct Numbers {
     pub(super) channels: usize,
     pub(super) workers: usize,
     pub(super) tokens: usize,
+    /// Its meters, where they are its own.
+    pub(super) meters: Option<VhostMeters>,
 }
 
 impl Registry {
@@ -324,11 +327,13 @@ impl Registry {
     pub(super) fn numbers(&self, path: &VhostPath) -> Result<Numbers, Error> {
         let vhost = self.at(path)?;
         let known = self.live(vhost).ok_or(Error::VhostNotFound)?;
+        let is_shared = known.meters.is(self.meters.other());
         Ok(Numbers {
             vhost,
             channels: known.channels.len(),
             workers: known.workers.by_id.len(),
             tokens: self.tokens.count(vhost),
+            meters: (!is_shared).then(|| known.meters.clone()),
         })
     }
 

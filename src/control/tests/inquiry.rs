@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::shard::{Node, SUBSCRIBERS};
 use super::{name, path};
-use crate::control::{Error, MemoryStore, VhostCounts, Whom};
+use crate::control::{Error, MemoryStore, Traffic, VhostCounts, Whom};
 use crate::limits::{INQUIRIES_MAX, QUESTION_TIMEOUT, QUESTION_VISITS_MAX};
 
 async fn node() -> Node {
@@ -30,6 +30,7 @@ async fn the_pages_of_all_shards_are_put_together() {
         channels: 1,
         workers: 0,
         unused_tokens: 0,
+        traffic: Some(Traffic::default()),
     };
     assert_eq!(counts, expected);
     let joe = Whom::User("joe".into());

@@ -160,6 +160,7 @@ async fn wrong_methods_are_405_ad_28_ad_29() {
         ("GET", "/v/sessions/0/events", "POST"),
         ("GET", "/v/users/joe", "DELETE"),
         ("POST", "/openapi.json", "GET,HEAD"),
+        ("POST", "/stats.json", "GET,HEAD"),
         ("BREW", "/v", "POST,GET,HEAD,DELETE"),
     ];
     for (method, target, allowed) in wrong {
