@@ -33,6 +33,31 @@ fn until_unavailable(broker: &Broker) {
     }
 }
 
+/// Shards learn of a worker one after the other, and the first that knows it has
+/// triggers already.
+#[test]
+fn the_first_packet_that_a_worker_gets_is_a_heartbeat_wk_01() {
+    let broker = Broker::start(2);
+    let mut users: Vec<_> = (0..8)
+        .map(|n| broker.user(&format!("u{n}"), ".*"))
+        .collect();
+    for _ in 0..100 {
+        for user in &mut users {
+            (0..20).for_each(|n| trigger(user, n));
+        }
+        drop(Worker::silent(
+            &broker,
+            "/test",
+            broker.token(),
+            &fresh_id(),
+        ));
+        for user in &mut users {
+            user.send_text("no JSON");
+            while user.receive()[":error"]["code"] != 400 {}
+        }
+    }
+}
+
 #[test]
 fn a_first_packet_other_than_rd_is_refused_wk_02_wk_03_wk_04_wk_05_be_11() {
     let broker = Broker::start(2);

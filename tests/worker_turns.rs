@@ -3,12 +3,14 @@
 mod support;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use support::admin::admin;
 use support::backend::{Backend, HEARTBEAT, OK, Worker, error};
 use support::{Broker, Browser, fresh_id};
 use webrocket::limits::TRIGGER_HOPS_MAX;
+use webrocket::meter::ShardMeter;
 
 fn trigger(user: &mut Browser, n: usize) {
     user.send(json!({"trigger": {"event": "work", "data": {"n": n}}}));
@@ -282,14 +284,24 @@ impl Tally {
         code
     }
 
-    /// Fills every worker there is, none of which reads.
-    fn fill(&mut self, user: &mut Browser, text: &str) {
+    /// Fills every worker there is, none of which reads, and waits until no
+    /// trigger is on its way: one could still find a worker that comes later.
+    fn fill(&mut self, broker: &Broker, user: &mut Browser, text: &str) {
         let enough = self.refused + 3;
         while self.refused < enough {
             self.send(user, "work", text);
             self.listen(user);
         }
+        while decided(broker) < self.sent {
+            self.listen(user);
+        }
     }
+}
+
+/// Triggers that a worker has or that were refused.
+fn decided(broker: &Broker) -> u64 {
+    let of = |meter: &Arc<ShardMeter>| meter.triggers.count() + meter.triggers_refused.count();
+    broker.node().meters().iter().map(of).sum()
 }
 
 #[test]
@@ -300,7 +312,7 @@ fn a_full_worker_counts_as_unavailable_and_the_next_gets_it() {
         let mut full = Worker::ready(&broker);
         let text = "x".repeat(500_000);
         let mut tally = Tally::default();
-        tally.fill(&mut user, &text);
+        tally.fill(&broker, &mut user, &text);
         // Another one gets every trigger from now on.
         let mut free = Worker::ready(&broker);
         let mut elsewhere = 0;
@@ -342,7 +354,7 @@ fn a_trigger_is_offered_to_so_many_workers_and_no_more() {
     let mut full: Vec<_> = (1..TRIGGER_HOPS_MAX)
         .map(|_| Worker::ready(&broker))
         .collect();
-    tally.fill(&mut user, &text);
+    tally.fill(&broker, &mut user, &text);
     // One that can take it is found behind all but one of the bound.
     let mut free = Worker::ready(&broker);
     for _ in 0..3 {
@@ -352,7 +364,7 @@ fn a_trigger_is_offered_to_so_many_workers_and_no_more() {
     }
     leave(&broker, free);
     full.push(Worker::ready(&broker));
-    tally.fill(&mut user, &text);
+    tally.fill(&broker, &mut user, &text);
     // Behind as many as the bound it is not: every other trigger is refused,
     // which leaves the turn to it.
     let mut free = Worker::ready(&broker);

@@ -47,6 +47,12 @@ impl Worker {
         self.next_beat_ms = Some(now_ms);
     }
 
+    /// Whether triggers may be sent to it: the answer to `RD` is `HB`, and what
+    /// comes before it is none ([WK-01]).
+    pub fn is_registered(&self) -> bool {
+        self.next_beat_ms.is_some()
+    }
+
     /// When [`Self::handle_time`] has something to do, at the latest.
     pub fn deadline_ms(&self) -> u64 {
         let expiry = self.heard_ms + HEARTBEAT_EXPIRY.as_millis() as u64;
@@ -76,7 +82,9 @@ mod tests {
     fn beats_every_interval_whatever_the_worker_does_wk_09() {
         let mut worker = Worker::new(VhostId(1), 1000);
         assert_eq!(worker.handle_time(1000), WorkerStep::Rest);
+        assert!(!worker.is_registered());
         worker.handle_registered(1001);
+        assert!(worker.is_registered());
         assert_eq!(worker.handle_time(1001), WorkerStep::Beat);
         assert_eq!(worker.handle_time(1001), WorkerStep::Rest);
         assert_eq!(worker.deadline_ms(), 1501);

@@ -433,6 +433,10 @@ impl Effects for Io {
         let Some(connection) = self.get(worker).filter(|c| !c.is_closing()) else {
             return false;
         };
+        // Some shards know it before it has had its first heartbeat.
+        if !matches!(&connection.role, Role::Worker(worker) if worker.is_registered()) {
+            return false;
+        }
         let queued = connection.outbox.len();
         let takes = queued == 0 || queued + packet.len() <= OUTBOX_BYTES_MAX;
         if takes {
