@@ -77,11 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Runs the demo's backend until a signal.
-async fn beside(
-    node: &Node,
-    page: tokio::net::TcpListener,
-    storage: &Path,
-) -> Result<(), Failure> {
+async fn beside(node: &Node, page: tokio::net::TcpListener, storage: &Path) -> Result<(), Failure> {
     let token = open_world(node).await?;
     let url = format!("wr://{token}@{}{VHOST}", node.backend_addr());
     let vhost: Url = url.parse().map_err(kosmonaut::Error::from)?;

@@ -15,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::model::{Flow, Model};
 use super::source::{LookError, Source};
-use crate::cli::node::Error;
 use super::view::{self, Palette};
+use crate::cli::node::Error;
 use crate::control::stats::Stats;
 use crate::limits::MONITOR_NEWS_MAX;
 
