@@ -207,6 +207,11 @@ pub const REFUSED_TIMEOUT: Duration = Duration::from_secs(2);
 /// Past it: the rest of the second is summed up in one line.
 pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 100;
 
+/// Lines of one shard about listeners that pause, in one second: a shortage is
+/// one fact, and every try of [`ACCEPT_PAUSE_MIN`] finds it anew. Past it: the
+/// rest of the second is summed up in one line.
+pub const PAUSE_LINES_PER_SECOND_MAX: u32 = 1;
+
 // ---------------------------------------------------------------- work per turn
 
 /// Completions handled in one turn of the pump.
@@ -349,7 +354,7 @@ pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const ADMIN_CONNECTION_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Lines of failed admin requests that are logged in one second: a glance.
-/// Past it they are counted, and the next line tells how many were left out.
+/// Past it they are counted, and summed up before the next one.
 pub const ADMIN_ACCESS_LINES_PER_SECOND_MAX: u32 = 20;
 
 /// Bytes of a request's path in such a line. Past it the path is cut.

@@ -33,7 +33,7 @@ fn the_example_is_valid() {
     assert_eq!(output.stdout, b"configuration is valid\n");
     assert!(output.stderr.is_empty() && output.status.success());
     // Looked, not touched.
-    assert!(!host.dir().join("storage").exists());
+    assert!(!host.storage().exists());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_file_that_cannot_be_used() {
         let line = line(&host.refusal(&[]), INVALID);
         assert!(line.contains("denied") && line.contains(&path), "{line}");
     }
-    assert!(!host.dir().join("storage").exists());
+    assert!(!host.storage().exists());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use kosmonaut::Client;
 use serde_json::{Value, json};
 use support::PATIENCE;
-use support::process::{Process, serve};
+use support::serve::{Host, Serve};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 const KILLS: usize = 100;
@@ -32,8 +32,8 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
     });
     println!("WEBROCKET_SEED={seed}");
     let mut random = Random(seed);
-    let storage = tempfile::tempdir().expect("a temporary directory");
-    let mut node = start(storage.path());
+    let host = Host::new();
+    let mut node = host.start(&[]);
     let (status, _) = http(&node.target(), "POST", "/main").expect("answered");
     assert_eq!(status, 302);
     let mut books = Books::default();
@@ -69,17 +69,13 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
             thread::sleep(after);
             node.kill();
         });
-        node = start(storage.path());
+        // Whatever the kill left behind.
+        node = host.start(&[]);
         let now = told.load(Ordering::Relaxed);
         println!("kill {kill}: {now} changes acknowledged, {after:?} past {goal}");
         books.check(&node.target());
     }
-    let (status, log) = node.terminate();
-    assert!(status.success(), "{log}");
-}
-
-fn start(storage: &std::path::Path) -> Process {
-    Process::start(&mut serve(storage)).expect("starts, whatever the kill left behind")
+    node.stop();
 }
 
 /// What a writer talks to.
@@ -90,13 +86,13 @@ struct Target {
     cookie: String,
 }
 
-impl Process {
+impl Serve {
     fn target(&self) -> Target {
         Target {
-            admin: self.admin,
-            backend: self.backend,
-            websocket: self.websocket,
-            cookie: self.cookie.clone(),
+            admin: self.admin_addr(),
+            backend: self.backend_addr(),
+            websocket: self.websocket_addr(),
+            cookie: self.cookie().to_owned(),
         }
     }
 }

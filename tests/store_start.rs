@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use kosmonaut::Client;
-use support::process::{Process, serve, serve_at};
+use support::serve::{Host, Serve};
 use support::{Browser, PATIENCE, admin};
 use webrocket::limits::REQUESTS_IN_FLIGHT_MAX;
 
@@ -18,16 +18,23 @@ const CHANNELS: usize = 2000;
 
 #[test]
 fn who_comes_early_waits_and_finds_what_was_stored() {
-    let storage = support::storage();
-    let mut node = Process::start(&mut serve(storage.path())).expect("started");
-    let cookie = node.cookie.clone();
+    let host = Host::new();
+    let mut node = host.start(&[]);
+    let cookie = node.cookie().to_owned();
     let token = fill(&node);
     for _ in 0..3 {
         node.kill();
         let [websocket, backend, admin] = free_addresses();
         let addresses = [websocket, backend, admin].map(|addr| addr.to_string());
         let [first, second, third] = &addresses;
-        let mut command = serve_at(storage.path(), [first, second, third]);
+        let flags = [
+            "--websocket-addr",
+            first,
+            "--backend-addr",
+            second,
+            "--admin-addr",
+            third,
+        ];
         thread::scope(|scope| {
             scope.spawn(|| {
                 wait_for(websocket);
@@ -51,17 +58,17 @@ fn who_comes_early_waits_and_finds_what_was_stored() {
                 // The backend may have one of them closed at the moment.
                 assert!(size >= Some(CHANNELS as u64 - 1), "{answer}");
             });
-            node = Process::start(&mut command).expect("started");
+            node = host.start(&flags);
         });
     }
 }
 
 /// Opens the channels; gives the vhost's access token.
-fn fill(node: &Process) -> String {
-    admin::request(node.admin, &node.cookie, "POST", "/v").expect_found("/v");
-    let vhost = admin::request(node.admin, &node.cookie, "GET", "/v").json();
+fn fill(node: &Serve) -> String {
+    node.admin("POST", "/v").expect_found("/v");
+    let vhost = node.admin("GET", "/v").json();
     let token = vhost["vhost"]["accessToken"].as_str().expect("a token");
-    let url = format!("wr://{token}@{}/v", node.backend);
+    let url = format!("wr://{token}@{}/v", node.backend_addr());
     let client = Client::with_timeout(url.parse().expect("a URL"), PATIENCE);
     let names: Vec<_> = (0..CHANNELS).map(channel).collect();
     block_on(async {

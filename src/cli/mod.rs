@@ -10,6 +10,7 @@ mod doctor;
 mod log;
 mod manual;
 mod monitor;
+mod node;
 mod serve;
 
 use std::io::{self, Write};
@@ -30,7 +31,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs a node until SIGINT or SIGTERM
-    #[command(after_help = EXIT_CODES, after_long_help = SERVE_HELP)]
+    #[command(after_help = SERVE_HELP)]
     Serve(config::Flags),
     /// Runs a throw-away node with a page to try it
     Demo(demo::Arguments),
@@ -44,7 +45,8 @@ enum Command {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went in order; 1 the node could not start, or not \
-close every connection in time; 2 the command line or the configuration is wrong.";
+close every connection in time; 2 the command line or the configuration is wrong. \
+admin, monitor and doctor have their own, which their --help tells.";
 
 const SERVE_HELP: &str = "\
 Settings come from the file, then from variables, then from flags; the later is
@@ -84,7 +86,7 @@ pub fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(flags, &log),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Admin(arguments) => return admin::run(&arguments, &matches, &line),
-        Command::Monitor(arguments) => return monitor::run(&arguments),
+        Command::Monitor(arguments) => return monitor::run(&arguments, &matches),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => manual::complete(&arguments, Arguments::command()),
         Command::Man(arguments) => manual::write(&arguments, Arguments::command()),
@@ -178,6 +180,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::system("runtime"))
+}
+
+/// The name of this machine, that of its node where none is given.
+fn host_name() -> io::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    Ok(name.trim().to_owned())
 }
 
 /// The cores of this machine, as far as the process may use them.

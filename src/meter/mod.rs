@@ -1,17 +1,20 @@
 //! What one shard counts and control reads. A number has one writer, its shard,
 //! so counting is a plain load and store; a reader may see one number of a turn
 //! before another. Only [`Occupancy`] is counted by all shards together.
+//! [`LineLimit`] bounds what is logged of it.
 
 #![forbid(unsafe_code)]
 
 mod clock;
 mod histogram;
+mod lines;
 mod occupancy;
 mod store;
 mod vhost;
 
 pub use clock::{Clock, Moment};
 pub use histogram::Histogram;
+pub use lines::LineLimit;
 pub use occupancy::Occupancy;
 pub use store::StoreMeter;
 pub use vhost::{VhostMeter, VhostMeters};

@@ -5,16 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::connection::Role;
 use super::departure::Departure;
 use super::io::{Doom, Io, Note};
-use super::refusal::{AccessLog, refusal_of};
+use super::refusal::refusal_of;
 use super::{BACKEND, FRONTEND, Seat, ShardError};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
-    DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT,
-    READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    ACCESS_LINES_PER_SECOND_MAX, DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX,
+    HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX, READS_PER_FLUSH_MAX,
+    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
-use crate::meter::{Moment, Refused};
+use crate::meter::{LineLimit, Moment, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
 
@@ -31,7 +32,10 @@ pub(super) struct Pump {
     stage: Stage,
     /// Not yet accepting: no browser is to miss what the store held.
     listeners: Vec<(TcpListener, u8)>,
-    pub(super) access: AccessLog,
+    /// Lines about refusals.
+    pub(super) access: LineLimit,
+    /// Lines about listeners that pause.
+    pub(super) pauses: LineLimit,
     pub(super) departure: Option<Departure>,
     /// Which of its sources a turn begins with.
     first_source: usize,
@@ -77,7 +81,8 @@ impl Pump {
             answers: Vec::new(),
             stage: Stage::Serving,
             listeners: vec![(frontends, FRONTEND), (backends, BACKEND)],
-            access: AccessLog::default(),
+            access: LineLimit::new(ACCESS_LINES_PER_SECOND_MAX),
+            pauses: LineLimit::new(PAUSE_LINES_PER_SECOND_MAX),
             departure: None,
             first_source: 0,
         })
@@ -138,6 +143,7 @@ impl Pump {
         let times = [
             self.io.timers.next_in_ms(now_ms),
             self.access.next_in_ms(now_ms),
+            self.pauses.next_in_ms(now_ms),
             self.departure.as_ref().map(|it| it.next_in_ms(now_ms)),
         ];
         let timer = times.into_iter().flatten().min();
@@ -158,7 +164,7 @@ impl Pump {
         self.hub.set_time(epoch_ms as u64, turn, &mut self.io);
         self.handle_events();
         self.handle_timers();
-        self.sum_up_refusals();
+        self.sum_up_log();
         self.take_leave();
         self.take_in();
         self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
@@ -175,9 +181,7 @@ impl Pump {
         for event in events.drain(..) {
             match event {
                 Event::Accepted { listener, socket } => self.accept(listener, socket),
-                Event::AcceptFailed { error, .. } => {
-                    tracing::warn!(%error, "accepting paused; the node keeps what it has");
-                }
+                Event::AcceptFailed { error, .. } => self.note_pause(&error),
                 Event::Readable(conn) => {
                     if let Some(connection) = self.io.get(conn) {
                         connection.flags.readable = true;

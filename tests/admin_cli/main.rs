@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
 use support::Broker;
+use support::program::webrocket;
 
 /// What a run of the program gave.
 #[derive(Debug)]
@@ -75,19 +76,6 @@ impl Run {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
-}
-
-/// The program with no settings but these arguments, those of its environment dropped.
-fn webrocket(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_webrocket"));
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("WEBROCKET_") || text == "RUST_LOG" || text == "NO_COLOR" {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
 }
 
 fn run(command: &mut Command) -> Run {

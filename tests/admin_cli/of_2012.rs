@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::backend::Worker;
+use crate::support::program::PROGRAM;
 use crate::support::{Broker, fresh_id};
 use crate::{admin, run, webrocket};
 
@@ -139,7 +140,7 @@ fn a_link_called_as_in_2012_is_the_admin_command() {
     let broker = Broker::start(1);
     let folder = tempfile::tempdir().expect("a temporary directory");
     let link = folder.path().join("webrocket-admin");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_webrocket"), &link).expect("linked");
+    std::os::unix::fs::symlink(PROGRAM, &link).expect("linked");
     let node = broker.node();
     let output = std::process::Command::new(&link)
         .args(["-cookie", node.cookie(), "-admin-addr"])

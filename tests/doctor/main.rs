@@ -4,7 +4,9 @@
 
 mod ceiling;
 mod fixture;
+#[path = "../support/program.rs"]
 mod program;
 mod report;
+mod runs;
 mod thresholds;
 mod tuning;

@@ -5,7 +5,7 @@
 
 pub mod admin;
 pub mod backend;
-pub mod process;
+pub mod program;
 pub mod serve;
 
 use std::io::{Read, Write};

@@ -1,11 +1,11 @@
-//! The real program, `webrocket serve`, as a process.
+//! `webrocket serve` as a process.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::admin::{Answer, request};
+use super::program::{PROGRAM, forget_settings};
 use super::{Browser, PATIENCE};
 
 /// A directory with an empty configuration and a place for the node's files.
@@ -20,6 +21,19 @@ pub struct Host {
     dir: TempDir,
     variables: Vec<(String, String)>,
 }
+
+/// The settings of every node here, where flags do not say otherwise: free ports.
+const DEFAULTS: [(&str, &str, &str); 5] = [
+    ("WEBROCKET_NODE_NAME", "--node-name", "test-node"),
+    ("WEBROCKET_NODE_SHARDS", "--shards", "2"),
+    (
+        "WEBROCKET_LISTEN_WEBSOCKET",
+        "--websocket-addr",
+        "127.0.0.1:0",
+    ),
+    ("WEBROCKET_LISTEN_BACKEND", "--backend-addr", "127.0.0.1:0"),
+    ("WEBROCKET_LISTEN_ADMIN", "--admin-addr", "127.0.0.1:0"),
+];
 
 impl Host {
     pub fn new() -> Self {
@@ -48,28 +62,42 @@ impl Host {
         self.dir.path()
     }
 
-    /// `webrocket serve` with nothing of the machine's own environment, on free
-    /// ports unless `flags` say otherwise.
+    /// Where the node keeps its files unless `flags` say otherwise.
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("storage")
+    }
+
+    /// The node's store.
+    pub fn store(&self) -> PathBuf {
+        self.storage().join("test-node.redb")
+    }
+
+    /// `webrocket serve`.
     pub fn command(&self, flags: &[&str]) -> Command {
-        let storage = self.dir.path().join("storage");
-        let storage = storage.to_str().expect("text");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_webrocket"));
+        self.with_settings(Command::new(PROGRAM), flags)
+    }
+
+    /// The same under a shell that first runs `setup`, as `ulimit`.
+    pub fn command_after(&self, setup: &str, flags: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!(r#"{setup} exec "$0" "$@""#))
+            .arg(PROGRAM);
+        self.with_settings(command, flags)
+    }
+
+    fn with_settings(&self, mut command: Command, flags: &[&str]) -> Command {
+        forget_settings(&mut command);
         command
             .arg("serve")
             .args(flags)
-            .env_clear()
-            .env("WEBROCKET_CONFIG", self.file());
-        for (variable, flag, value) in [
-            ("WEBROCKET_NODE_NAME", "--node-name", "test-node"),
-            ("WEBROCKET_NODE_STORAGE_DIR", "--storage-dir", storage),
-            (
-                "WEBROCKET_LISTEN_WEBSOCKET",
-                "--websocket-addr",
-                "127.0.0.1:0",
-            ),
-            ("WEBROCKET_LISTEN_BACKEND", "--backend-addr", "127.0.0.1:0"),
-            ("WEBROCKET_LISTEN_ADMIN", "--admin-addr", "127.0.0.1:0"),
-        ] {
+            .env("WEBROCKET_CONFIG", self.file())
+            .stdin(Stdio::null());
+        if !flags.contains(&"--storage-dir") {
+            command.env("WEBROCKET_NODE_STORAGE_DIR", self.storage());
+        }
+        for (variable, flag, value) in DEFAULTS {
             if !flags.contains(&flag) {
                 command.env(variable, value);
             }
@@ -85,74 +113,108 @@ impl Host {
 
     /// The exit code and the lines on stderr of one that must not start.
     pub fn refusal(&self, flags: &[&str]) -> (i32, Vec<String>) {
-        let output = self.run(flags);
-        let errors = String::from_utf8(output.stderr).expect("text");
-        let code = output.status.code().expect("no signal");
-        (code, errors.lines().map(str::to_owned).collect())
+        refusal(self.command(flags))
     }
 
     pub fn start(&self, flags: &[&str]) -> Serve {
-        let mut child = self
-            .command(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("spawned");
-        let said = lines(child.stdout.take().expect("piped"));
-        let log = lines(child.stderr.take().expect("piped"));
-        let mut serve = Serve {
-            child,
-            said,
-            log,
-            logged: Vec::new(),
-            websocket: None,
-            admin: None,
-            cookie: String::new(),
-        };
-        serve.wait_for_start();
-        serve
+        start(self.command(flags))
     }
 }
 
-/// A running node.
+/// Starts a node, which must serve.
+pub fn start(command: Command) -> Serve {
+    let started = Serve::start(command);
+    started.unwrap_or_else(|refusal| panic!("not started: {refusal:?}"))
+}
+
+/// The exit code and the lines on stderr of a node that must not start.
+pub fn refusal(command: Command) -> (i32, Vec<String>) {
+    Serve::start(command).err().expect("must not start")
+}
+
+/// A running node; killed when dropped.
 pub struct Serve {
     child: Child,
     said: Receiver<String>,
     log: Receiver<String>,
     logged: Vec<String>,
     websocket: Option<SocketAddr>,
+    backend: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     cookie: String,
 }
 
 impl Serve {
+    /// Waits until it has told its addresses; gives the exit code and the log of
+    /// one that ended before.
+    fn start(mut command: Command) -> Result<Self, (i32, Vec<String>)> {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawned");
+        let said = lines(child.stdout.take().expect("piped"));
+        let log = lines(child.stderr.take().expect("piped"));
+        let mut serve = Self {
+            child,
+            said,
+            log,
+            logged: Vec::new(),
+            websocket: None,
+            backend: None,
+            admin: None,
+            cookie: String::new(),
+        };
+        match serve.hear_addresses() {
+            true => Ok(serve),
+            false => Err(serve.end()),
+        }
+    }
+
     /// Reads what a node says of itself, to the last of it.
-    fn wait_for_start(&mut self) {
-        loop {
-            let Ok(line) = self.said.recv_timeout(PATIENCE) else {
-                let log: Vec<String> = self.log.try_iter().collect();
-                panic!("not started: {log:?}");
+    fn hear_addresses(&mut self) -> bool {
+        while self.admin.is_none() {
+            let line = match self.said.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => {
+                    let log: Vec<String> = self.log.try_iter().collect();
+                    panic!("neither started nor ended: {log:?}");
+                }
             };
-            if let Some((_, addr)) = line.split_once("ws://") {
-                self.websocket = addr.parse().ok();
-            }
-            if let Some((_, cookie)) = line.split_once("cookie     ") {
-                self.cookie = cookie.into();
-            }
-            if let Some((_, addr)) = line.split_once("http://") {
-                self.admin = addr.parse().ok();
-                return;
+            let (what, value) = line.split_once(' ').expect("a name and a value");
+            let value = value.trim();
+            let addr = value.split_once("//").and_then(|(_, it)| it.parse().ok());
+            match what {
+                "cookie" => self.cookie = value.into(),
+                "websocket" => self.websocket = addr,
+                "backend" => self.backend = addr,
+                "admin" => self.admin = Some(addr.expect("an address")),
+                _ => {}
             }
         }
+        true
     }
 
     pub fn websocket_addr(&self) -> SocketAddr {
         self.websocket.expect("told")
     }
 
+    pub fn backend_addr(&self) -> SocketAddr {
+        self.backend.expect("told")
+    }
+
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.expect("told")
+    }
+
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     /// One request with the operator's cookie.
     pub fn admin(&self, method: &str, path: &str) -> Answer {
-        request(self.admin.expect("told"), &self.cookie, method, path)
+        request(self.admin_addr(), &self.cookie, method, path)
     }
 
     /// A browser on the vhost `/test`, which must exist.
@@ -180,8 +242,26 @@ impl Serve {
         &self.logged
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("signalled");
+        kill_process(self.pid(), signal).expect("signalled");
+    }
+
+    /// SIGKILL: nothing is finished, nothing is flushed.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM, after which it must end in order.
+    pub fn stop(self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        let (code, log) = self.end();
+        assert_eq!(code, 0, "{log:#?}");
+        log
     }
 
     /// Waits for its end; gives its exit code and the whole log.
@@ -207,6 +287,7 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
+        // Ended already, mostly.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

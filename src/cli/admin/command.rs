@@ -8,10 +8,10 @@ use super::answer::{
     Channels, Disconnected, Sessions, ShownChannel, ShownSession, ShownVhost, Size, Stats,
     Subscribers, Token, Vhosts, Workers,
 };
-use super::client::{Client, path};
 use super::error::Error;
 use super::show::{self, Form, Shown};
-use crate::limits::ADMIN_BODY_BYTES_MAX;
+use crate::cli::node::{self, Client, path};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_LIST_MAX};
 
 /// What the node is asked for. The hidden aliases are the names of 2012.
 ///
@@ -129,7 +129,7 @@ pub(super) struct Channel {
 #[derive(clap::Args)]
 pub(super) struct Limit {
     /// How many to list at most; a node lists no more than 10,000 in one answer
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, default_value_t = 10_000)]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, default_value_t = ADMIN_LIST_MAX)]
     limit: usize,
 }
 
@@ -294,7 +294,7 @@ fn list_channels(client: &Client, form: Form, vhost: &Vhost) -> Result<String, E
 fn subscribers(client: &Client, vhost: &Vhost, channel: &str) -> Result<u64, Error> {
     let body = match client.get(&vhost.path(&["channels", channel])) {
         // Closed since the list was made: nobody is left there.
-        Err(Error::Refused { status: 404, .. }) => return Ok(0),
+        Err(node::Error::Refused { status: 404, .. }) => return Ok(0),
         body => body?,
     };
     let shown: ShownChannel = show::parse(client, &body)?;

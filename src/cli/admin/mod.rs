@@ -2,27 +2,24 @@
 //! protocols), for scripts and for people.
 
 mod answer;
-mod client;
 mod command;
-mod cookie;
 mod error;
 mod line;
 mod show;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, ValueHint};
 
-use client::{Address, Client};
 use command::Command;
 use error::Error;
 pub(super) use line::Line;
 use show::Form;
 
-use crate::limits::ADMIN_ANSWER_TIMEOUT;
+use super::node::Target;
+use crate::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_ANSWER_TIMEOUT};
 
 /// Asks or changes a running node
 #[derive(clap::Args)]
@@ -54,55 +51,8 @@ The names of 2012 (add_vhost, ...) are understood too; with them every failure e
 #[derive(clap::Args)]
 #[command(next_help_heading = "Admin options")]
 struct Options {
-    /// Where the node listens for operators
-    #[arg(
-        long,
-        global = true,
-        env = "WEBROCKET_ADMIN_ADDR",
-        value_name = "ADDR",
-        value_hint = ValueHint::Hostname,
-        default_value = "127.0.0.1:8082"
-    )]
-    admin_addr: Address,
-    /// The node's cookie. Other users of this machine can see it in the list of
-    /// processes: prefer the file or the environment
-    #[arg(
-        long,
-        global = true,
-        env = "WEBROCKET_COOKIE",
-        hide_env_values = true,
-        value_name = "COOKIE",
-        value_hint = ValueHint::Other
-    )]
-    cookie: Option<String>,
-    /// The file with the node's cookie
-    #[arg(
-        long,
-        global = true,
-        env = "WEBROCKET_COOKIE_FILE",
-        value_name = "FILE",
-        value_hint = ValueHint::FilePath
-    )]
-    cookie_file: Option<PathBuf>,
-    /// The node's name [default: the host's name]
-    #[arg(
-        long,
-        global = true,
-        env = "WEBROCKET_NODE_NAME",
-        value_name = "NAME",
-        value_hint = ValueHint::Other
-    )]
-    node: Option<String>,
-    /// Where the node keeps its cookie
-    #[arg(
-        long,
-        global = true,
-        env = "WEBROCKET_NODE_STORAGE_DIR",
-        value_name = "DIR",
-        value_hint = ValueHint::DirPath,
-        default_value = "/var/lib/webrocket"
-    )]
-    storage_dir: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// How long to wait for the node
     #[arg(
         long,
@@ -133,9 +83,10 @@ pub(super) fn run(arguments: &Arguments, matches: &ArgMatches, line: &Line) -> E
 fn attempt(arguments: &Arguments, matches: &ArgMatches, line: &Line) -> Result<(), Error> {
     let options = &arguments.options;
     let matches = matches.subcommand_matches("admin").unwrap_or(matches);
-    let cookie = cookie::find(options, matches)?;
     let timeout = Duration::from_secs(options.timeout);
-    let client = Client::new(options.admin_addr.clone(), cookie, timeout);
+    let client = options
+        .target
+        .client(matches, timeout, ADMIN_ANSWER_BYTES_MAX)?;
     let form = Form::new(options.json, io::stdout().is_terminal(), line.is_of_2012());
     let text = arguments.command.run(&client, form)?;
     super::print(&text).map_err(Error::Output)

@@ -5,8 +5,8 @@ use comfy_table::presets;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
-use super::client::Client;
 use super::error::Error;
+use crate::cli::node::Client;
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +69,7 @@ pub(super) fn text(form: Form, mut answer: impl Shown) -> String {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(client: &Client, body: &str) -> Result<T, Error> {
-    serde_json::from_str(body).map_err(|error| client.invalid(&error.to_string()))
+    serde_json::from_str(body).map_err(|error| client.invalid(&error.to_string()).into())
 }
 
 /// The node's own words, once they are known to be JSON; nothing of nothing.

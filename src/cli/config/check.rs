@@ -1,4 +1,3 @@
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -41,8 +40,8 @@ pub(in crate::cli) fn check(settings: &Settings) -> Vec<Problem> {
 /// # Errors
 /// Why the host's name is no name for a node.
 pub(in crate::cli) fn host_name() -> Result<String, Problem> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(Reason::from);
-    name.and_then(|name| node_name(name.trim()))
+    let name = crate::cli::host_name().map_err(Reason::from);
+    name.and_then(|name| node_name(&name))
         .map_err(|reason| Problem {
             source: Source::Host,
             key: "node.name".into(),

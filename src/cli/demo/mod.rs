@@ -5,6 +5,7 @@ mod commands;
 mod page;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use kosmonaut::{Client, Event, Url, Worker};
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     shards: Option<u16>,
 }
 
+/// The node's name, and its cookie's.
+const NODE: &str = "demo";
+
 /// Open to everybody; the chat.
 const LOBBY: &str = "lobby";
 
@@ -51,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         backend_addr: address("backend", arguments.backend_addr, 8081),
         admin_addr: address("admin", arguments.admin_addr, 8082),
         storage_dir: storage.0.clone(),
-        node_name: "demo".into(),
+        node_name: NODE.into(),
         shards: arguments.shards.unwrap_or_else(default_shards),
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
@@ -62,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .block_on(tokio::net::TcpListener::bind(page_addr))
         .map_err(Failure::system("page address"))?;
     let node = Node::start(config)?;
-    let outcome = runtime.block_on(beside(&node, page));
+    let outcome = runtime.block_on(beside(&node, page, &storage.0));
     let drained = node.stop(DRAIN_TIMEOUT);
     outcome?;
     if drained {
@@ -73,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Runs the demo's backend until a signal.
-async fn beside(node: &Node, page: tokio::net::TcpListener) -> Result<(), Failure> {
+async fn beside(node: &Node, page: tokio::net::TcpListener, storage: &Path) -> Result<(), Failure> {
     let token = open_world(node).await?;
     let url = format!("wr://{token}@{}{VHOST}", node.backend_addr());
     let vhost: Url = url.parse().map_err(kosmonaut::Error::from)?;
@@ -88,7 +92,7 @@ async fn beside(node: &Node, page: tokio::net::TcpListener) -> Result<(), Failur
         let client = client.clone();
         async move { answer(&client, &event).await }
     });
-    announce(page_addr, &url);
+    announce(node, page_addr, &url, storage);
     let outcome = tokio::select! {
         outcome = worker.run() => outcome.map_err(Failure::from),
         outcome = stop_signal() => outcome,
@@ -127,16 +131,34 @@ async fn answer(client: &Client, event: &Event) {
     }
 }
 
-fn announce(page: SocketAddr, url: &str) {
+fn announce(node: &Node, page: SocketAddr, url: &str, storage: &Path) {
     println!("page     http://{page}   (open it in two tabs)");
     println!("backend  {url}");
+    println!("admin    http://{}", node.admin_addr());
     println!("\nTry:");
     println!(
         "  cargo run --release -p kosmonaut -- broadcast {url} {LOBBY} message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"
     );
     println!("  cargo run --release -p kosmonaut -- listen {url}");
     println!("  cargo run --release -p loadgen -- --self-host --clients 1000");
+    let program = program();
+    let which = format!(
+        "--node {NODE} --storage-dir {} --admin-addr {}",
+        storage.display(),
+        node.admin_addr()
+    );
+    println!("  {program} monitor {which}");
+    println!("  {program} admin {which} list-channels {VHOST}");
     println!("\nCtrl-C stops it; nothing is kept.");
+}
+
+/// This program as it was called, so that what is printed can be run as it is.
+fn program() -> String {
+    let called = std::env::args_os().next();
+    called.map_or_else(
+        || "webrocket".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// The address asked for; else the usual one, or a free one where that is taken.

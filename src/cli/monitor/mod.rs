@@ -16,15 +16,20 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ArgMatches;
+
 use model::Model;
 use source::{LookError, Source};
 use view::plain_text;
+
+use super::node::Target;
+use crate::limits::{MONITOR_ANSWER_BYTES_MAX, MONITOR_TIMEOUT};
 
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    target: source::Target,
+    target: Target,
     /// Time between two looks, as 2s or 500ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = source::interval)]
     interval: Duration,
@@ -60,19 +65,8 @@ enum Failure {
 }
 
 /// Runs until a key or a signal ends it.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let outcome = Source::new(&arguments.target)
-        .map_err(Failure::from)
-        .and_then(|source| {
-            if arguments.once {
-                once(source, arguments.interval)
-            } else if std::io::stdout().is_terminal() {
-                screen::run(source, arguments.interval)
-            } else {
-                Err(Failure::NoTerminal)
-            }
-        });
-    match outcome {
+pub(super) fn run(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
+    match attempt(arguments, matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("webrocket: {failure}");
@@ -81,11 +75,27 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+fn attempt(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Failure> {
+    let matches = matches.subcommand_matches("monitor").unwrap_or(matches);
+    let client = arguments
+        .target
+        .client(matches, MONITOR_TIMEOUT, MONITOR_ANSWER_BYTES_MAX)
+        .map_err(LookError::from)?;
+    let source = Source::new(client);
+    if arguments.once {
+        once(source, arguments.interval)
+    } else if std::io::stdout().is_terminal() {
+        screen::run(source, arguments.interval)
+    } else {
+        Err(Failure::NoTerminal)
+    }
+}
+
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Look(LookError::Unreachable { .. } | LookError::NoStats { .. }) => 3,
-            Self::Look(LookError::Forbidden { .. } | LookError::Cookie { .. }) => 4,
+            Self::Look(LookError::NoStats { .. }) => 3,
+            Self::Look(LookError::Node(error)) => error.exit_code(),
             Self::BeganAnew | Self::NoTerminal | Self::Output(_) | Self::Terminal(_) => 1,
         }
     }

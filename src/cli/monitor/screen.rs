@@ -16,6 +16,7 @@ use super::Failure;
 use super::model::{Flow, Model};
 use super::source::{LookError, Source};
 use super::view::{self, Palette};
+use crate::cli::node::Error;
 use crate::control::stats::Stats;
 use crate::limits::MONITOR_NEWS_MAX;
 
@@ -80,7 +81,9 @@ fn show(
         match inbox.recv() {
             Ok(News::Looked(Ok(stats))) => model.handle_stats(stats, Instant::now()),
             // No look will ever succeed with it.
-            Ok(News::Looked(Err(error @ LookError::Forbidden { .. }))) => return Err(error.into()),
+            Ok(News::Looked(Err(error @ LookError::Node(Error::WrongCookie { .. })))) => {
+                return Err(error.into());
+            }
             Ok(News::Looked(Err(error))) => model.handle_failure(error.reason(), Instant::now()),
             Ok(News::Terminal(Event::Key(key))) => {
                 if model.handle_key(key) == Flow::Quit {

@@ -1,40 +1,35 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::limits::{ACCESS_PATH_BYTES_MAX, ADMIN_ACCESS_LINES_PER_SECOND_MAX};
+use crate::meter::LineLimit;
 
 /// Keeps failed requests from filling the log.
-#[derive(Default)]
-pub(super) struct Access(Mutex<Lines>);
-
-/// The lines of one second.
-#[derive(Default)]
-struct Lines {
-    since: Option<Instant>,
-    written: u32,
-    left_out: u64,
+pub(super) struct Access {
+    begun: Instant,
+    lines: Mutex<LineLimit>,
 }
 
-impl Lines {
-    /// Whether one more line may be written; with it, how many were left out
-    /// before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        let over = |since| now.duration_since(since) >= Duration::from_secs(1);
-        if self.since.is_none_or(over) {
-            self.since = Some(now);
-            self.written = 0;
+impl Access {
+    pub(super) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            lines: Mutex::new(LineLimit::new(ADMIN_ACCESS_LINES_PER_SECOND_MAX)),
         }
-        if self.written >= ADMIN_ACCESS_LINES_PER_SECOND_MAX {
-            self.left_out += 1;
-            return None;
-        }
-        self.written += 1;
-        Some(std::mem::take(&mut self.left_out))
+    }
+
+    /// Whether one more line may be written, and how many were left out in an
+    /// earlier second: nobody wakes up to tell of them before.
+    fn take(&self) -> (bool, Option<u64>) {
+        let now_ms = self.begun.elapsed().as_millis() as u64;
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = lines.take_untold(now_ms);
+        (lines.try_line(now_ms), untold)
     }
 }
 
@@ -50,35 +45,18 @@ pub(super) async fn note_failed(
     let response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        let mut lines = access.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left_out = lines.take(Instant::now());
-        drop(lines);
-        if let Some(left_out) = left_out {
+        let (may_tell, untold) = access.take();
+        if let Some(untold) = untold {
+            tracing::warn!(target: "access", untold, "more admin requests failed");
+        }
+        if may_tell {
+            let peer = peer.map_or_else(|| "-".into(), |peer| peer.to_string());
             // A path is ASCII, whatever the peer sent.
             let path = uri.path();
             let path = path.get(..ACCESS_PATH_BYTES_MAX).unwrap_or(path);
             let status = status.as_u16();
-            tracing::warn!(target: "access", peer = peer.map(tracing::field::display), %method, path, status, left_out, "admin request failed");
+            tracing::warn!(target: "access", peer, %method, path, status, "admin request failed");
         }
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_lines_a_second_and_no_more() {
-        let mut lines = Lines::default();
-        let start = Instant::now();
-        for _ in 0..ADMIN_ACCESS_LINES_PER_SECOND_MAX {
-            assert_eq!(lines.take(start), Some(0));
-        }
-        let late = start + Duration::from_millis(999);
-        assert_eq!((lines.take(start), lines.take(late)), (None, None));
-        let next = start + Duration::from_secs(1);
-        assert_eq!(lines.take(next), Some(2), "what was left out is told");
-        assert_eq!(lines.take(next), Some(0));
-    }
 }

@@ -50,7 +50,7 @@ fn router(handle: Handle, observer: Observer, cookie: Cookie) -> Router {
             observe::answer_open,
         ))
         .layer(middleware::from_fn_with_state(
-            Arc::new(Access::default()),
+            Arc::new(Access::new()),
             access::note_failed,
         ))
 }

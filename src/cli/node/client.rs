@@ -10,19 +10,18 @@ use ureq::{Agent, Body};
 
 use super::cookie::Cookie;
 use super::error::Error;
-use crate::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_CONNECT_TIMEOUT};
+use crate::limits::ADMIN_CONNECT_TIMEOUT;
 
 /// Talks to one node as its operator.
-pub(super) struct Client {
+pub(in crate::cli) struct Client {
     agent: Agent,
     addr: Address,
     cookie: Cookie,
-    /// [`ADMIN_ANSWER_BYTES_MAX`]; tests make do with less.
     answer_bytes_max: u64,
 }
 
 /// What the node answered to a request that it took.
-pub(super) enum Answer {
+pub(in crate::cli) enum Answer {
     /// The body; empty where there is nothing to say.
     Body(String),
     /// The path of what was made or changed.
@@ -30,8 +29,12 @@ pub(super) enum Answer {
 }
 
 impl Client {
-    /// A client that gives up on an exchange after `timeout`.
-    pub(super) fn new(addr: Address, cookie: Cookie, timeout: Duration) -> Self {
+    pub(super) fn new(
+        addr: Address,
+        cookie: Cookie,
+        timeout: Duration,
+        answer_bytes_max: u64,
+    ) -> Self {
         let config = Agent::config_builder()
             .timeout_connect(Some(ADMIN_CONNECT_TIMEOUT))
             .timeout_global(Some(timeout))
@@ -46,28 +49,44 @@ impl Client {
             agent: config.new_agent(),
             addr,
             cookie,
-            answer_bytes_max: ADMIN_ANSWER_BYTES_MAX,
+            answer_bytes_max,
         }
     }
 
+    /// `HOST:PORT` of the node.
+    pub(in crate::cli) fn addr(&self) -> &str {
+        self.addr.0.as_str()
+    }
+
+    /// Looks whether the cookie's file holds another one now, and takes it then.
+    ///
+    /// # Errors
+    /// The file holds none any more.
+    pub(in crate::cli) fn renew_cookie(&mut self) -> Result<bool, Error> {
+        let cookie = self.cookie.renewed()?;
+        let is_other = cookie.text != self.cookie.text;
+        self.cookie = cookie;
+        Ok(is_other)
+    }
+
     /// The JSON at `path`.
-    pub(super) fn get(&self, path: &str) -> Result<String, Error> {
+    pub(in crate::cli) fn get(&self, path: &str) -> Result<String, Error> {
         self.ask(Method::GET, path)
             .and_then(|answer| self.follow(answer))
     }
 
     /// A request without a body.
-    pub(super) fn ask(&self, method: Method, path: &str) -> Result<Answer, Error> {
+    pub(in crate::cli) fn ask(&self, method: Method, path: &str) -> Result<Answer, Error> {
         self.exchange(method, path, None)
     }
 
     /// A request with a body of JSON.
-    pub(super) fn post(&self, path: &str, body: String) -> Result<Answer, Error> {
+    pub(in crate::cli) fn post(&self, path: &str, body: String) -> Result<Answer, Error> {
         self.exchange(Method::POST, path, Some(body))
     }
 
     /// The answer's body, or what its one redirect leads to.
-    pub(super) fn follow(&self, answer: Answer) -> Result<String, Error> {
+    pub(in crate::cli) fn follow(&self, answer: Answer) -> Result<String, Error> {
         let path = match answer {
             Answer::Body(body) => return Ok(body),
             Answer::Found(path) => path,
@@ -150,7 +169,7 @@ impl Client {
     }
 
     /// What came is not what a node answers.
-    pub(super) fn invalid(&self, reason: &str) -> Error {
+    pub(in crate::cli) fn invalid(&self, reason: &str) -> Error {
         Error::Invalid {
             addr: self.addr.to_string(),
             reason: reason.to_owned(),
@@ -169,7 +188,7 @@ struct Refusal {
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// `/a/b`, each segment escaped.
-pub(super) fn path(segments: &[&str]) -> String {
+pub(in crate::cli) fn path(segments: &[&str]) -> String {
     let mut path = String::new();
     for segment in segments {
         path.push('/');
@@ -212,6 +231,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::cli::node::cookie::Origin;
     use crate::limits::ADMIN_ANSWER_TIMEOUT;
 
     #[test]
@@ -220,11 +240,10 @@ mod tests {
         let addr = listener.local_addr().expect("bound").to_string();
         let cookie = Cookie {
             text: "c".into(),
-            origin: "test".into(),
+            origin: Origin::Given,
         };
         let addr = addr.parse().expect("an address");
-        let mut client = Client::new(addr, cookie, ADMIN_ANSWER_TIMEOUT);
-        client.answer_bytes_max = 1000;
+        let client = Client::new(addr, cookie, ADMIN_ANSWER_TIMEOUT, 1000);
         for (size, fits) in [(999, true), (1000, true), (1001, false)] {
             let body = "x".repeat(size);
             let answer = std::thread::scope(|scope| {

@@ -1,13 +1,12 @@
 //! The program on the host that the tests run on, whatever that host is like.
 
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::program::webrocket;
 
 fn doctor(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_webrocket"))
-        .arg("doctor")
-        .args(arguments)
-        .output()
-        .expect("started")
+    let arguments = [&["doctor"], arguments].concat();
+    webrocket(&arguments).output().expect("started")
 }
 
 fn severity(arguments: &[&str]) -> (String, Option<i32>) {
@@ -58,8 +57,7 @@ fn where_no_terminal_is_there_is_no_colour() {
 /// The log comes before anything of the node: one that can't start has it too.
 #[test]
 fn serve_tells_the_ceiling_first() {
-    let output = Command::new(env!("CARGO_BIN_EXE_webrocket"))
-        .args(["serve", "--node-name", "doctor", "--log", "info"])
+    let output = webrocket(&["serve", "--node-name", "doctor", "--log", "info"])
         .args(["--storage-dir", "/dev/null/none"])
         .output()
         .expect("started");
