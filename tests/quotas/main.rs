@@ -5,6 +5,7 @@
 mod connections;
 mod refusals;
 mod reload;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 mod usage;
