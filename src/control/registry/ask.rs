@@ -109,9 +109,12 @@ impl Registry {
         id: WorkerId,
         from: Peer,
     ) {
-        let Some(known) = self.vhosts.get_mut(&vhost).filter(|known| !known.deleting) else {
+        let Some(known) = self.vhosts.get_mut(&vhost) else {
             return;
         };
+        if known.deleting {
+            return known.workers.came_unsaid.push((id, from));
+        }
         let joined = match known.workers.at(from) {
             Some(worker) => worker.joined,
             None => {
@@ -131,6 +134,7 @@ impl Registry {
         let Some(known) = self.vhosts.get_mut(&vhost) else {
             return;
         };
+        known.workers.came_unsaid.retain(|&(_, peer)| peer != from);
         if !known.workers.remove(from) {
             return;
         }

@@ -266,8 +266,12 @@ impl Registry {
         };
         known.deleting = false;
         self.paths.insert(known.path.clone(), vhost);
+        let came = std::mem::take(&mut known.workers.came_unsaid);
         for peer in std::mem::take(&mut known.workers.left_unsaid) {
             self.push_worker_left(vhost, peer, false);
+        }
+        for (id, peer) in came {
+            self.handle_worker_ready(vhost, id, peer);
         }
     }
 

@@ -33,6 +33,9 @@ pub(super) struct Workers {
     /// Workers that went while the vhost was about to be deleted. Shards that
     /// forget the vhost need not hear of them; they must if it lives on.
     pub(super) left_unsaid: Vec<Peer>,
+    /// Workers that came meanwhile: their shards send them away with the vhost,
+    /// or they join it if it lives on.
+    pub(super) came_unsaid: Vec<(WorkerId, Peer)>,
 }
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,12 +47,20 @@ impl StoreFile {
             .write(true)
             .open(&self.path)
             .map_err(|source| self.storage(source))?;
+        let header = Header::of(&file).map_err(|source| self.storage(source))?;
         // redb would take an empty file for a new one.
-        let metadata = file.metadata().map_err(|source| self.storage(source))?;
-        if metadata.len() == 0 {
+        if header.bytes.is_empty() {
             return Err(self.explain(Unreadable::Damaged(Damage::Cut)));
         }
-        (self.opener)(file).map_err(|error| self.explain(Unreadable::Database(error.into())))
+        (self.opener)(file).map_err(|error| {
+            let error = self.explain(Unreadable::Database(error.into()));
+            if matches!(error, Error::Damaged { .. })
+                && let Err(error) = header.put_back()
+            {
+                tracing::warn!(path = %self.path.display(), %error, "header not put back");
+            }
+            error
+        })
     }
 
     /// Whole or not at all: a start cut short leaves no half store behind.
@@ -117,6 +125,37 @@ impl StoreFile {
                 },
             },
         }
+    }
+}
+
+/// The beginning of a file as it was found. redb fits it to the file's length
+/// before it sees that pages are missing; what it then refuses is to stay as it
+/// was, for whoever looks for the rest.
+struct Header {
+    file: File,
+    bytes: Vec<u8>,
+}
+
+impl Header {
+    /// Longer than what redb keeps there, 320 bytes.
+    const BYTES: usize = 512;
+
+    fn of(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let mut bytes = Vec::new();
+        (&file).take(Self::BYTES as u64).read_to_end(&mut bytes)?;
+        Ok(Self { file, bytes })
+    }
+
+    fn put_back(&self) -> io::Result<()> {
+        let mut now = vec![0; self.bytes.len()];
+        self.file.read_exact_at(&mut now, 0)?;
+        // What is not a store at all is not even touched.
+        if now == self.bytes {
+            return Ok(());
+        }
+        self.file.write_all_at(&self.bytes, 0)?;
+        self.file.sync_data()
     }
 }
 

@@ -105,6 +105,22 @@ fn a_deletion_refused_gives_back_workers_tokens_and_channels() {
 }
 
 #[test]
+fn a_deletion_refused_lets_in_the_workers_that_came_meanwhile() {
+    let (mut rig, vhost) = Rig::with_vhost(2, 47);
+    let _reply = rig.start_edit(Edit::DeleteVhost(path("/v")));
+    rig.begin_commit();
+    let (stays, goes) = (peer(0, 1), peer(1, 2));
+    rig.registry.handle_worker_ready(vhost, worker_id(1), stays);
+    rig.registry.handle_worker_ready(vhost, worker_id(2), goes);
+    rig.registry.handle_worker_gone(vhost, goes);
+    rig.end_commit(false);
+    rig.settle();
+    assert_eq!(rig.replicas[1].workers, [(vhost, stays)]);
+    let ready = |it: &Delivery| matches!(it, Delivery::WorkerReady { conn } if *conn == stays.conn);
+    assert!(rig.answers.iter().any(ready));
+}
+
+#[test]
 fn a_worker_that_goes_while_its_vhost_is_deleted_is_not_told() {
     let (mut rig, vhost) = Rig::with_vhost(2, 44);
     rig.registry

@@ -91,6 +91,33 @@ fn no_missing_end_makes_another_state() {
     ));
 }
 
+/// Of a node that was killed: its pages are looked through, and more is written
+/// before it shows that some are missing.
+#[test]
+fn what_is_left_of_a_cut_store_stays_as_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut rig = Rig::open(dir.path()).expect("made");
+    let records = (0..200).map(|id| opened(0, id, &format!("channel-{id}")));
+    let records: Vec<_> = [added(0)].into_iter().chain(records).collect();
+    for batch in records.chunks(40) {
+        rig.commit(batch.to_vec()).expect("stored");
+    }
+    let file = dir.path().join("test-node.redb");
+    // Not closed: as a kill leaves it.
+    let bytes = fs::read(&file).expect("read");
+    drop(rig);
+    let mut refused = 0;
+    for len in (4096..bytes.len()).step_by(4096) {
+        fs::write(&file, &bytes[..len]).expect("written");
+        if Rig::open(dir.path()).is_err() {
+            refused += 1;
+            let left = fs::read(&file).expect("read");
+            assert!(left == bytes[..len], "{len} bytes");
+        }
+    }
+    assert!(refused > 2, "{refused}");
+}
+
 #[test]
 fn what_is_no_store_is_left_alone() {
     let whole = Whole::new();
