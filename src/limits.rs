@@ -61,11 +61,6 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Past it the socket is closed as it is.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Time over which a stopping node spreads the closing of its frontends by
-/// default: at 100,000 frontends 20 a millisecond come back elsewhere. Shorter
-/// where a millisecond each is.
-pub const DRAIN_WINDOW: Duration = Duration::from_secs(5);
-
 // ---------------------------------------------------------------- backend
 
 /// Bytes of one backend packet ([BE-27]; 500 kB must pass [BC-11]). Past it: `ER` 400 and close.
@@ -244,6 +239,11 @@ pub const DELIVERIES_PER_TURN_MAX: usize = 4096;
 /// three seconds at most, and are told over a window before. Past it they are cut.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time over which a stopping node spreads the closing of its frontends by
+/// default: at 100,000 frontends 20 a millisecond come back elsewhere. Shorter
+/// where a millisecond each is.
+pub const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+
 /// Shortest time that the configuration may give a drain: in less not every
 /// peer could be told. Less: refused at start.
 pub const DRAIN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -395,7 +395,9 @@ pub const BUSY_INTERVAL: Duration = Duration::from_secs(10);
 /// early. Past it: not among the top channels of that interval.
 pub const BUSY_CHANNELS_MAX: usize = 1024;
 
-/// Time in which `webrocket admin` reaches its node: three tries of the kernel, at 0, 1
+// ---------------------------------------------------------------- commands that ask a node
+
+/// Time in which `webrocket admin` and `monitor` reach their node: three tries of the kernel, at 0, 1
 /// and 3 seconds. Past it: exit code 3.
 pub const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -406,8 +408,6 @@ pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer that `webrocket admin` reads. A vhost full of channels with the
 /// longest names is listed in 1 GB. Past it: exit code 3.
 pub const ADMIN_ANSWER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
-// ---------------------------------------------------------------- monitor
 
 /// Shortest time between two looks of `webrocket monitor`: a person reads no
 /// faster, and a node is not kept busy by who watches it. Below it: refused.

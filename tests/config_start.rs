@@ -16,11 +16,15 @@ const FAILED: i32 = 1;
 /// Settings or command line are wrong.
 const INVALID: i32 = 2;
 
-/// The only line of a refusal.
+/// The only line of a refusal, whatever the log says before.
 fn line(refusal: &(i32, Vec<String>), code: i32) -> String {
     assert_eq!(refusal.0, code, "{refusal:?}");
-    let [line] = &refusal.1[..] else {
-        panic!("more than one line: {refusal:?}");
+    let lines = refusal.1.iter();
+    let lines: Vec<_> = lines
+        .filter(|line| line.starts_with("webrocket: "))
+        .collect();
+    let [line] = lines[..] else {
+        panic!("no line, or more than one: {refusal:?}");
     };
     line.clone()
 }

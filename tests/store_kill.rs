@@ -33,7 +33,7 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
     println!("WEBROCKET_SEED={seed}");
     let mut random = Random(seed);
     let host = Host::new();
-    let mut node = host.start(&[]);
+    let mut node = host.start(&["--shards", "2"]);
     let (status, _) = http(&node.target(), "POST", "/main").expect("answered");
     assert_eq!(status, 302);
     let mut books = Books::default();
@@ -70,7 +70,7 @@ fn nothing_acknowledged_is_lost_in_a_hundred_kills_st_01_st_04() {
             node.kill();
         });
         // Whatever the kill left behind.
-        node = host.start(&[]);
+        node = host.start(&["--shards", "2"]);
         let now = told.load(Ordering::Relaxed);
         println!("kill {kill}: {now} changes acknowledged, {after:?} past {goal}");
         books.check(&node.target());

@@ -19,7 +19,7 @@ const CHANNELS: usize = 2000;
 #[test]
 fn who_comes_early_waits_and_finds_what_was_stored() {
     let host = Host::new();
-    let mut node = host.start(&[]);
+    let mut node = host.start(&["--shards", "2"]);
     let cookie = node.cookie().to_owned();
     let token = fill(&node);
     for _ in 0..3 {
@@ -28,6 +28,8 @@ fn who_comes_early_waits_and_finds_what_was_stored() {
         let addresses = [websocket, backend, admin].map(|addr| addr.to_string());
         let [first, second, third] = &addresses;
         let flags = [
+            "--shards",
+            "2",
             "--websocket-addr",
             first,
             "--backend-addr",
@@ -87,9 +89,11 @@ fn channel(number: usize) -> String {
     format!("channel-{number}")
 }
 
-/// Addresses that nobody has, for the moment.
+/// Addresses that nobody has, for the moment. Not those that connections are
+/// made from: who tries again and again to reach a port at his own address that
+/// nobody listens on meets himself there in the end, and holds the port.
 fn free_addresses() -> [SocketAddr; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.2:0").expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("bound"))
 }
 

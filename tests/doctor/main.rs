@@ -5,6 +5,10 @@
 mod ceiling;
 mod fixture;
 #[path = "../support/program.rs"]
+#[allow(
+    unreachable_pub,
+    reason = "other tests have it in a module of their own"
+)]
 mod program;
 mod report;
 mod runs;

@@ -23,9 +23,8 @@ pub struct Host {
 }
 
 /// The settings of every node here, where flags do not say otherwise: free ports.
-const DEFAULTS: [(&str, &str, &str); 5] = [
+const DEFAULTS: [(&str, &str, &str); 4] = [
     ("WEBROCKET_NODE_NAME", "--node-name", "test-node"),
-    ("WEBROCKET_NODE_SHARDS", "--shards", "2"),
     (
         "WEBROCKET_LISTEN_WEBSOCKET",
         "--websocket-addr",
