@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kosmonaut::{Client, Error, Event, Notice, Url, Worker};
 use serde_json::json;
-use support::{Broker, PATIENCE};
+use support::{Broker, PATIENCE, unhurried};
 use tokio::sync::{mpsc, oneshot};
+use webrocket::limits::CONFIGURED_MESSAGE_BYTES_MAX;
 
 fn url(broker: &Broker) -> Url {
     let addr = broker.node().backend_addr();
@@ -155,6 +156,42 @@ fn a_worker_takes_what_browsers_trigger_and_stops_in_order() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The largest message that a broker can be set to take reaches a worker.
+#[test]
+fn a_worker_takes_the_largest_trigger() {
+    let mut quotas = unhurried();
+    quotas.default.message_bytes_max = CONFIGURED_MESSAGE_BYTES_MAX as u32;
+    let broker = Broker::with_quotas(2, quotas);
+    let (seen, mut events) = mpsc::unbounded_channel::<Event>();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let worker = Worker::new(url(&broker))
+        .on("work", move |event: Event| {
+            let _ = seen.send(event);
+            async {}
+        })
+        .on_notice(move |notice| {
+            if matches!(notice, Notice::Ready) {
+                let _ = ready.send(());
+            }
+        });
+    let running = std::thread::spawn(move || {
+        block_on(worker.run_until(async {
+            let _ = stopped.await;
+        }))
+    });
+    is_ready.recv_timeout(PATIENCE).expect("ready");
+    let mut user = broker.user("joe", ".*");
+    let with = |text: &str| format!(r#"{{"trigger":{{"event":"work","data":{{"t":"{text}"}}}}}}"#);
+    let text = "x".repeat(CONFIGURED_MESSAGE_BYTES_MAX - with("").len());
+    user.send_text(&with(&text));
+    let event = block_on(events.recv()).expect("an event");
+    let data: serde_json::Value = event.deserialize().expect("JSON");
+    assert!(data["t"] == text);
+    stop.send(()).expect("running");
+    running.join().expect("no panic").expect("an orderly end");
 }
 
 #[test]

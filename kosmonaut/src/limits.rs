@@ -14,10 +14,10 @@ pub(crate) const VHOST_PATH_BYTES_MAX: usize = 255;
 /// is refused here with the same error.
 pub(crate) const PACKET_SENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of one packet received. A frontend's message of 1 MiB may grow on its
-/// way to a worker; four times that leaves room for brokers set to larger
-/// messages. Past it the connection is given up.
-pub(crate) const PACKET_RECEIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one packet received. A broker may be set to take messages of 16 MiB
+/// from its frontends; a MiB more leaves room for what a trigger grows by on its
+/// way to a worker. Past it the connection is given up.
+pub(crate) const PACKET_RECEIVED_BYTES_MAX: usize = 17 * 1024 * 1024;
 
 /// Frames kept of one packet received; no command has more than one after its
 /// name, the surplus is ignored.

@@ -1,7 +1,7 @@
 use std::io;
 
 use super::{Failure, default_shards};
-use crate::doctor::{Demand, Detail, Severity, examine_here, write_json, write_text};
+use crate::doctor::{Demand, Detail, Diagnosis, Severity, examine_here, write_json, write_text};
 
 /// What the README and the tuning files are about.
 const CONNECTIONS: u32 = 100_000;
@@ -27,9 +27,9 @@ pub(super) struct Arguments {
     strict: bool,
 }
 
-/// Logs what keeps this host from carrying what the node is configured for, and
-/// how many connections it would carry.
-pub(super) fn log_at_start(connections_max: u32, shards: u16) {
+/// Logs what keeps this host from carrying what the node is configured for: where
+/// the node does not start, it may be the reason.
+pub(super) fn warn_before_start(connections_max: u32, shards: u16) -> Diagnosis {
     // A node without a bound asks for nothing in particular.
     let connections = match connections_max {
         u32::MAX => 1,
@@ -39,6 +39,11 @@ pub(super) fn log_at_start(connections_max: u32, shards: u16) {
     for line in diagnosis.brief() {
         tracing::warn!("this host: {line}");
     }
+    diagnosis
+}
+
+/// Logs how many connections the host would carry; of interest once a node runs.
+pub(super) fn log_ceiling(diagnosis: &Diagnosis) {
     if let Some(bound) = diagnosis.ceiling.bounds.first() {
         let (connections, by) = (bound.connections, bound.name);
         tracing::info!(connections, by, "predicted ceiling of this host");

@@ -293,7 +293,9 @@ impl Io {
             .connections
             .get(slot as usize)
             .is_some_and(|c| !c.outbox.is_empty());
-        if queued {
+        // A trigger of a vhost with large messages may be past the bound by
+        // itself, and its worker is none the slower.
+        if queued || packet.len() > OUTBOX_BYTES_MAX {
             self.push(slot, packet);
         } else {
             self.deliver(slot, packet);

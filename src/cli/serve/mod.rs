@@ -31,9 +31,9 @@ pub(super) fn run(flags: Flags, log: &log::Flags) -> Result<(), Failure> {
         let _context = runtime.enter();
         Signals::new()?
     };
-    // A refusal stays the only line.
+    let host = doctor::warn_before_start(config.quotas.connections_max, shards);
     let node = Node::start(config.clone())?;
-    doctor::log_at_start(config.quotas.connections_max, shards);
+    doctor::log_ceiling(&host);
     announce(&config, &node);
     runtime.block_on(supervise(
         node,
