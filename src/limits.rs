@@ -343,7 +343,7 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 /// Time that an admin connection may take for the head of its next request,
 /// pauses between requests included. Past it: close.
-pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the head of an admin request, a long user id in its path included.
 /// Past it: 431 and close.
