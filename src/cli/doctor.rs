@@ -2,6 +2,7 @@ use std::io;
 
 use super::{Failure, default_shards};
 use crate::doctor::{Demand, Detail, Diagnosis, Severity, examine_here, write_json, write_text};
+use crate::limits::SHARDS_MAX;
 
 /// What the README and the tuning files are about.
 const CONNECTIONS: u32 = 100_000;
@@ -14,7 +15,7 @@ pub(super) struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// Shards of the node [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX as i64))]
     shards: Option<u16>,
     /// Show what is in order too
     #[arg(long, conflicts_with = "json")]

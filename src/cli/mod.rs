@@ -1,5 +1,5 @@
-//! The command line: flags become a valid configuration, or one line that says
-//! what is wrong with them.
+//! The program: a module for each command, and `node`, through which commands
+//! ask one that runs.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::limits::SHARDS_MAX;
 
 /// A WebSocket broker between browsers and backend applications.
 #[derive(Parser)]
@@ -190,5 +192,5 @@ fn host_name() -> io::Result<String> {
 
 /// The cores of this machine, as far as the process may use them.
 fn default_shards() -> u16 {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16)
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX) as u16)
 }

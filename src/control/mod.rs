@@ -27,6 +27,6 @@ pub use handle::{Handle, VhostInfo};
 pub use inquiry::{Subscriber, Traffic, VhostCounts, Whom};
 pub use observe::{NodeFacts, Observer};
 pub use run::Control;
-pub use store::{
-    Damage, DiskStore, MemoryStore, Record, Snapshot, Store, StoredToken, StoredVhost,
-};
+#[cfg(test)]
+use store::MemoryStore;
+pub use store::{Damage, DiskStore, Record, Snapshot, Store, StoredToken, StoredVhost};

@@ -88,7 +88,7 @@ impl LoadedControl {
                 return false;
             }
             let (close_admin, admin_closed) = oneshot::channel::<()>();
-            let admin = tokio::spawn(control::serve_admin(
+            tokio::spawn(control::serve_admin(
                 admin,
                 own.clone(),
                 observer,
@@ -105,7 +105,6 @@ impl LoadedControl {
                 // Until then admin tells of the drain.
                 own.drain(window).await.is_ok() && {
                     let _ = close_admin.send(());
-                    admin.abort();
                     // Ends when the shards have, and has given the store the rest.
                     registry.await.is_ok()
                 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Failure, default_shards, runtime, stop_signal};
-use crate::limits::DRAIN_TIMEOUT;
+use crate::limits::{DRAIN_TIMEOUT, SHARDS_MAX};
 use crate::model::{ChannelName, Quotas, VhostPath};
 use crate::server::{Config, Node};
 
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<SocketAddr>,
     /// Shards [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX as i64))]
     shards: Option<u16>,
 }
 

@@ -6,7 +6,7 @@ use crate::control::Error;
 /// A store that lives as long as the process. Clones share what they hold, so
 /// that it outlives one control and serves the next.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(Arc<Mutex<Snapshot>>);
+pub(in crate::control) struct MemoryStore(Arc<Mutex<Snapshot>>);
 
 impl Store for MemoryStore {
     async fn load(&mut self) -> Result<Snapshot, Error> {

@@ -4,6 +4,7 @@ mod damage;
 mod disk;
 mod file;
 mod layout;
+#[cfg(test)]
 mod memory;
 mod tables;
 
@@ -13,7 +14,8 @@ mod tests;
 pub use damage::Damage;
 pub use disk::DiskStore;
 pub(super) use layout::FORMAT;
-pub use memory::MemoryStore;
+#[cfg(test)]
+pub(super) use memory::MemoryStore;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
