@@ -1,6 +1,7 @@
 //! The program on the host that the tests run on, whatever that host is like.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 
 use crate::program::webrocket;
 
@@ -54,14 +55,35 @@ fn where_no_terminal_is_there_is_no_colour() {
     assert!(!output.stdout.contains(&0x1b));
 }
 
-/// The log comes before anything of the node: one that can't start has it too.
+/// It is of interest once a node runs; one that does not start says why, and that alone.
 #[test]
-fn serve_tells_the_ceiling_first() {
-    let output = webrocket(&["serve", "--node-name", "doctor", "--log", "info"])
-        .args(["--storage-dir", "/dev/null/none"])
-        .output()
-        .expect("started");
+fn serve_tells_the_ceiling_of_a_node_that_runs() {
+    let serve = |storage: &str| {
+        let mut command = webrocket(&["serve", "--node-name", "doctor", "--log", "info"]);
+        command
+            .args(["--storage-dir", storage])
+            .args(["--websocket-addr", "127.0.0.1:0"])
+            .args(["--backend-addr", "127.0.0.1:0"])
+            .args(["--admin-addr", "127.0.0.1:0"]);
+        command
+    };
+    let output = serve("/dev/null/none").output().expect("started");
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stderr).expect("text");
-    assert!(log.contains("predicted ceiling of this host"), "{log}");
+    assert!(!log.contains("predicted ceiling"), "{log}");
+
+    let storage = tempfile::tempdir().expect("a directory");
+    let mut node = serve(storage.path().to_str().expect("text"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let log = BufReader::new(node.stderr.take().expect("piped"));
+    let told = log
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("predicted ceiling of this host"));
+    node.kill().expect("killed");
+    node.wait().expect("ended");
+    assert!(told, "no ceiling");
 }
