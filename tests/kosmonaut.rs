@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kosmonaut::{Client, Error, Event, Notice, Url, Worker};
@@ -26,6 +27,49 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             .await
             .expect("in time")
     })
+}
+
+/// A worker of `/test` that takes `work`, on a thread of its own.
+struct Work {
+    events: mpsc::UnboundedReceiver<Event>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), Error>>,
+}
+
+impl Work {
+    /// Returns when the worker is ready.
+    fn begin(broker: &Broker) -> Self {
+        let (seen, events) = mpsc::unbounded_channel::<Event>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = Worker::new(url(broker))
+            .on("work", move |event: Event| {
+                let _ = seen.send(event);
+                async {}
+            })
+            .on_notice(move |notice| {
+                if matches!(notice, Notice::Ready) {
+                    let _ = ready.send(());
+                }
+            });
+        let running = std::thread::spawn(move || {
+            block_on(worker.run_until(async {
+                let _ = stopped.await;
+            }))
+        });
+        is_ready.recv_timeout(PATIENCE).expect("ready");
+        Self {
+            events,
+            stop,
+            running,
+        }
+    }
+
+    fn end(self) {
+        self.stop.send(()).expect("running");
+        let ended = self.running.join().expect("no panic");
+        ended.expect("an orderly end");
+    }
 }
 
 #[test]
@@ -113,39 +157,20 @@ fn a_token_from_the_client_admits_one_session() {
 #[test]
 fn a_worker_takes_what_browsers_trigger_and_stops_in_order() {
     let broker = Broker::start(2);
-    let (seen, mut events) = mpsc::unbounded_channel::<Event>();
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = Worker::new(url(&broker))
-        .on("work", move |event: Event| {
-            let _ = seen.send(event);
-            async {}
-        })
-        .on_notice(move |notice| {
-            if matches!(notice, Notice::Ready) {
-                let _ = ready.send(());
-            }
-        });
-    let running = std::thread::spawn(move || {
-        block_on(worker.run_until(async {
-            let _ = stopped.await;
-        }))
-    });
-    is_ready.recv_timeout(PATIENCE).expect("ready");
+    let mut work = Work::begin(&broker);
     let mut user = broker.user("joe", ".*");
     for n in 0..50 {
         user.send(json!({"trigger": {"event": "work", "data": {"n": n}}}));
     }
     block_on(async {
         for n in 0..50 {
-            let event = events.recv().await.expect("an event");
+            let event = work.events.recv().await.expect("an event");
             assert_eq!(event.sid, user.sid);
             let data: serde_json::Value = event.deserialize().expect("JSON");
             assert_eq!(data["n"], n);
         }
     });
-    stop.send(()).expect("running");
-    running.join().expect("no panic").expect("an orderly end");
+    work.end();
     // Gone at once: nobody is left to take it ([WK-13]).
     loop {
         user.send(json!({"trigger": {"event": "work", "data": {}}}));
@@ -164,34 +189,15 @@ fn a_worker_takes_the_largest_trigger() {
     let mut quotas = unhurried();
     quotas.default.message_bytes_max = CONFIGURED_MESSAGE_BYTES_MAX as u32;
     let broker = Broker::with_quotas(2, quotas);
-    let (seen, mut events) = mpsc::unbounded_channel::<Event>();
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = Worker::new(url(&broker))
-        .on("work", move |event: Event| {
-            let _ = seen.send(event);
-            async {}
-        })
-        .on_notice(move |notice| {
-            if matches!(notice, Notice::Ready) {
-                let _ = ready.send(());
-            }
-        });
-    let running = std::thread::spawn(move || {
-        block_on(worker.run_until(async {
-            let _ = stopped.await;
-        }))
-    });
-    is_ready.recv_timeout(PATIENCE).expect("ready");
+    let mut work = Work::begin(&broker);
     let mut user = broker.user("joe", ".*");
     let with = |text: &str| format!(r#"{{"trigger":{{"event":"work","data":{{"t":"{text}"}}}}}}"#);
     let text = "x".repeat(CONFIGURED_MESSAGE_BYTES_MAX - with("").len());
     user.send_text(&with(&text));
-    let event = block_on(events.recv()).expect("an event");
+    let event = block_on(work.events.recv()).expect("an event");
     let data: serde_json::Value = event.deserialize().expect("JSON");
     assert!(data["t"] == text);
-    stop.send(()).expect("running");
-    running.join().expect("no panic").expect("an orderly end");
+    work.end();
 }
 
 #[test]
