@@ -50,14 +50,24 @@ pub(crate) enum Role {
     SelfHostedBroker {
         /// Its shards.
         shards: u16,
-        /// Channels to open.
-        channels: u32,
     },
 }
 
 /// What a user may choose.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Where the load goes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Broker")]
+pub(crate) struct Place {
     /// Broker and vhost to connect to
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/vhost")]
     pub(crate) url: Target,
@@ -74,7 +84,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "self_host")]
     #[arg(value_parser = value_parser!(u16).range(1..=SHARDS_MAX as i64))]
     pub(crate) shards: u16,
+}
 
+/// What the load is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct Load {
     /// Clients, spread evenly over the channels
     #[arg(long, value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
@@ -123,7 +138,12 @@ pub(crate) struct Options {
     /// Broadcast nothing; stay connected
     #[arg(long)]
     pub(crate) idle: bool,
+}
 
+/// What becomes of the report.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Report")]
+pub(crate) struct Output {
     /// Report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -162,7 +182,7 @@ pub(crate) enum Mismatch {
     TooMany,
 }
 
-impl Options {
+impl Load {
     /// The run that they ask for.
     ///
     /// # Errors

@@ -79,3 +79,6 @@ pub(crate) const LATENESS_P99_MAX: Duration = Duration::from_millis(5);
 
 /// Share of a core past which a thread may be what limits the run.
 pub(crate) const THREAD_CPU_PERCENT_MAX: f64 = 90.0;
+
+/// Connections over which the channels of a run are opened at one time.
+pub(crate) const OPENERS_MAX: u32 = 32;

@@ -27,6 +27,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// For tests: one channel, one publisher, one thread, no time.
+    #[cfg(test)]
+    pub(crate) fn example(clients: u32) -> Self {
+        Self {
+            clients,
+            channels: 1,
+            publishers_per_channel: 1,
+            threads: 1,
+            rate: 1.0,
+            data_bytes: 64,
+            connect_rate: 1.0,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            drain: Duration::ZERO,
+        }
+    }
+
     /// All publishers of the run.
     pub(crate) fn publishers(&self) -> u32 {
         self.publishers_per_channel * self.channels
@@ -71,16 +88,10 @@ mod tests {
 
     fn plan(clients: u32, threads: u16) -> Plan {
         Plan {
-            clients,
             channels: 3,
             publishers_per_channel: 2,
             threads,
-            rate: 1.0,
-            data_bytes: 64,
-            connect_rate: 1.0,
-            warmup: Duration::ZERO,
-            duration: Duration::ZERO,
-            drain: Duration::ZERO,
+            ..Plan::example(clients)
         }
     }
 

@@ -2,7 +2,6 @@
 //! the phases, interrupts, and what is measured at their borders.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -13,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
+use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
 use crate::limits::{SETTLE_TIME, SLEEP_MAX};
 use crate::plan::Plan;
@@ -20,7 +20,6 @@ use crate::process::Usage;
 use crate::progress::Progress;
 use crate::pump::{Outcome, Pump};
 use crate::report::{Marks, Report, Sample};
-use crate::selfhost::SelfHosted;
 use crate::timeline::{Shared, Timeline, nanoseconds};
 
 /// Why there is nothing to report.
@@ -29,6 +28,9 @@ pub(crate) enum RunError {
     /// No ring, thread or random number.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// A channel can't be opened.
+    #[error("{0}")]
+    Broker(#[from] BrokerError),
     /// A ring broke.
     #[error("the driver failed: {0}")]
     Driver(io::Error),
@@ -37,19 +39,13 @@ pub(crate) enum RunError {
     Died,
 }
 
-/// Carries out `plan` against the broker at `to`, known there as `host`, and
-/// measures `broker` where it is our own.
+/// Carries out `plan` against `broker`, from opening the channels on.
 ///
 /// # Errors
 /// Nothing can be reported.
-pub(crate) fn run(
-    plan: Plan,
-    to: SocketAddr,
-    host: &str,
-    path: &str,
-    broker: Option<&SelfHosted>,
-) -> Result<Report, RunError> {
+pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(broker.open_channels(plan.channels))?;
     let mut interrupts = {
         let _context = runtime.enter();
         signal(SignalKind::interrupt())?
@@ -64,7 +60,7 @@ pub(crate) fn run(
     let threads = (0..plan.threads)
         .map(|number| {
             let (plan, shared) = (Arc::clone(&plan), Arc::clone(&shared));
-            let door = Door::new(host, path);
+            let (to, door) = (broker.websocket, Door::new(&broker.host, &broker.vhost));
             thread::Builder::new()
                 .name(format!("clients-{number}"))
                 .spawn(move || Pump::new(plan, shared, to, door, number, run)?.run())
@@ -96,13 +92,13 @@ struct Conductor<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
     threads: &'a [JoinHandle<io::Result<Outcome>>],
-    broker: Option<&'a SelfHosted>,
+    broker: &'a Broker,
     interrupts: &'a mut Signal,
 }
 
 impl Conductor<'_> {
     async fn conduct(mut self, before: Sample) -> Marks {
-        let mut marks = Marks::new(before, self.broker.map_or(0, SelfHosted::shards));
+        let mut marks = Marks::new(before, self.broker.shards());
         let whole_ramp = self.ramp().await;
         marks.ramp_ns = self.shared.now_ns();
         marks.interrupted = !whole_ramp;
@@ -184,10 +180,10 @@ impl Conductor<'_> {
 
 impl Sample {
     /// What both processes have used so far.
-    fn take(broker: Option<&SelfHosted>) -> Self {
+    fn take(broker: &Broker) -> Self {
         Self {
             own: Usage::of(process::id()).unwrap_or_default(),
-            broker: broker.map(SelfHosted::usage),
+            broker: broker.usage(),
         }
     }
 }

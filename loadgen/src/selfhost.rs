@@ -15,13 +15,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::runtime::Builder;
 use webrocket::control;
-use webrocket::model::{ChannelName, Quotas, VhostPath};
+use webrocket::model::{Quotas, VhostPath};
 use webrocket::server::{Config, Node, StartError};
 
 use crate::host::{HostError, raise_descriptor_limit};
 use crate::limits::STOP_TIMEOUT;
-use crate::plan::channel_name;
-use crate::process::Usage;
 
 /// A running child.
 #[derive(Debug)]
@@ -37,6 +35,7 @@ pub(crate) struct SelfHosted {
 struct Ready {
     websocket: SocketAddr,
     backend: SocketAddr,
+    admin: SocketAddr,
     vhost: String,
     token: String,
 }
@@ -53,14 +52,14 @@ pub(crate) enum SelfHostError {
 }
 
 impl SelfHosted {
-    /// Starts a broker with its vhost and channels, and waits until it is ready.
+    /// Starts a broker with its vhost, and waits until it is ready.
     ///
     /// # Errors
     /// Nothing is left running.
-    pub(crate) fn start(shards: u16, channels: u32) -> Result<Self, SelfHostError> {
+    pub(crate) fn start(shards: u16) -> Result<Self, SelfHostError> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("self-hosted-broker")
-            .args([shards.to_string(), channels.to_string()])
+            .arg(shards.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // An interrupt from the terminal is for the load generator alone.
@@ -101,9 +100,28 @@ impl SelfHosted {
         &self.ready.vhost
     }
 
-    /// What the broker has used; nothing once it has died.
-    pub(crate) fn usage(&self) -> Usage {
-        Usage::of(self.child.id()).unwrap_or_default()
+    /// Where backends connect, and with what.
+    ///
+    /// # Errors
+    /// The child speaks of something else.
+    pub(crate) fn backend(&self) -> Result<kosmonaut::Url, kosmonaut::UrlError> {
+        let Ready {
+            backend,
+            vhost,
+            token,
+            ..
+        } = &self.ready;
+        format!("wr://{token}@{backend}{vhost}").parse()
+    }
+
+    /// Where operators ask, `/metrics` too.
+    pub(crate) fn admin_addr(&self) -> SocketAddr {
+        self.ready.admin
+    }
+
+    /// The broker's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -149,7 +167,7 @@ pub(crate) enum ServeError {
 ///
 /// # Errors
 /// What can't be had.
-pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
+pub(crate) fn serve(shards: u16) -> Result<(), ServeError> {
     raise_descriptor_limit()?;
     let storage = tempfile::tempdir()?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -164,7 +182,7 @@ pub(crate) fn serve(shards: u16, channels: u32) -> Result<(), ServeError> {
         drain_window: Duration::ZERO,
     })?;
     let runtime = Builder::new_current_thread().build()?;
-    let ready = runtime.block_on(open(&node, channels))?;
+    let ready = runtime.block_on(open(&node))?;
     let mut output = io::stdout().lock();
     serde_json::to_writer(&mut output, &ready).map_err(io::Error::from)?;
     writeln!(output)?;
@@ -185,19 +203,14 @@ fn unbounded() -> Quotas {
     quotas
 }
 
-/// The vhost and its channels.
-async fn open(node: &Node, channels: u32) -> Result<Ready, control::Error> {
-    let handle = node.handle();
+/// The vhost.
+async fn open(node: &Node) -> Result<Ready, control::Error> {
     let path = VhostPath::parse("/load").ok_or(control::Error::InvalidPath)?;
-    let vhost = handle.create_vhost(path.clone()).await?;
-    for channel in 0..channels {
-        let name = ChannelName::parse(&channel_name(channel));
-        let name = name.ok_or(control::Error::InvalidChannelName)?;
-        handle.open_channel(path.clone(), name).await?;
-    }
+    let vhost = node.handle().create_vhost(path.clone()).await?;
     Ok(Ready {
         websocket: node.websocket_addr(),
         backend: node.backend_addr(),
+        admin: node.admin_addr(),
         vhost: path.as_str().to_owned(),
         token: vhost.token.to_string(),
     })

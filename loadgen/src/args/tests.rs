@@ -3,7 +3,7 @@ use clap::CommandFactory;
 use super::*;
 
 fn plan(line: &str) -> Result<Plan, Mismatch> {
-    parse(line).expect("valid options").options.plan()
+    parse(line).expect("valid options").options.load.plan()
 }
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -23,10 +23,10 @@ fn the_definition_is_sound() {
 fn defaults() {
     let cli = parse("").expect("no option is required");
     assert_eq!(
-        cli.options.url,
+        cli.options.place.url,
         "ws://127.0.0.1:8080/vhost".parse().expect("a URL")
     );
-    let plan = cli.options.plan().expect("the defaults go together");
+    let plan = cli.options.load.plan().expect("the defaults go together");
     assert_eq!(
         (plan.clients, plan.channels, plan.publishers()),
         (1000, 1, 1)
@@ -160,11 +160,11 @@ fn options_that_exclude_each_other() {
 
 #[test]
 fn a_parent_can_start_its_broker() {
-    let cli = parse("self-hosted-broker 2 3").expect("a role");
-    let Some(Role::SelfHostedBroker { shards, channels }) = cli.role else {
+    let cli = parse("self-hosted-broker 2").expect("a role");
+    let Some(Role::SelfHostedBroker { shards }) = cli.role else {
         panic!("no role");
     };
-    assert_eq!((shards, channels), (2, 3));
+    assert_eq!(shards, 2);
     let help = Cli::command().render_long_help().to_string();
     assert!(!help.contains("self-hosted-broker"));
 }

@@ -185,8 +185,6 @@ fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const RUN: u32 = 5;
@@ -194,16 +192,9 @@ mod tests {
     /// Two channels of two publishers: clients 0 and 2, and 1 and 3.
     fn tally() -> Tally {
         let plan = Plan {
-            clients: 4,
             channels: 2,
             publishers_per_channel: 2,
-            threads: 1,
-            rate: 1.0,
-            data_bytes: 64,
-            connect_rate: 1.0,
-            warmup: Duration::ZERO,
-            duration: Duration::ZERO,
-            drain: Duration::ZERO,
+            ..Plan::example(4)
         };
         let mut tally = Tally::new(&plan, RUN, 4);
         tally.window = 10..20;

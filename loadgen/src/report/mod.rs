@@ -1,72 +1,54 @@
 //! What a run says: figures, warnings and a verdict, as text or JSON.
+//!
+//! The types are the JSON's schema, field by field (docs/loadgen.md).
 
+mod build;
+mod distribution;
+mod interval;
 mod text;
+
+pub(crate) use build::{Marks, Sample};
+pub(crate) use distribution::Distribution;
+pub(crate) use interval::{Interval, Tag};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::process::ExitCode;
-use std::thread::available_parallelism;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::client::Fault;
-use crate::limits::{LATENESS_P99_MAX, THREAD_CPU_PERCENT_MAX};
-use crate::plan::Plan;
-use crate::process::Usage;
-use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher};
-
-/// The phases' borders as the coordinator saw them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Marks {
-    /// How long the ramp took.
-    pub(crate) ramp_ns: u64,
-    /// How long it lasted.
-    pub(crate) measured: Duration,
-    pub(crate) interrupted: bool,
-    /// Of our own broker; 0 where it is another's.
-    pub(crate) shards: u16,
-    /// Before the first connection.
-    pub(crate) before: Sample,
-    /// After the last.
-    pub(crate) settled: Sample,
-    pub(crate) measured_from: Sample,
-    pub(crate) measured_to: Sample,
-}
-
-/// What the processes had used at one time.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sample {
-    pub(crate) own: Usage,
-    /// Where it is our own.
-    pub(crate) broker: Option<Usage>,
-}
+/// Version of the JSON's schema. A member that is added keeps it; one that
+/// changes its meaning or goes raises it.
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Everything that is reported. The field names are those of the JSON.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    verdict: Verdict,
-    interrupted: bool,
-    warnings: Vec<Warning>,
-    load: Load,
-    connections: Connections,
-    broadcasts: Broadcasts,
-    deliveries: DeliveryCounts,
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    pub(crate) verdict: Verdict,
+    pub(crate) interrupted: bool,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) load: Load,
+    pub(crate) connections: Connections,
+    pub(crate) broadcasts: Broadcasts,
+    pub(crate) deliveries: DeliveryCounts,
     /// None where nothing was delivered.
-    latency: Option<Latency>,
+    pub(crate) latency: Option<Latency>,
     /// `:error` messages by code.
-    errors: BTreeMap<u16, u64>,
+    pub(crate) errors: BTreeMap<u16, u64>,
     /// Close frames by code.
-    closes: BTreeMap<u16, u64>,
-    generator: Generator,
+    pub(crate) closes: BTreeMap<u16, u64>,
+    pub(crate) generator: Generator,
     /// None where the broker is not our own.
-    broker: Option<Broker>,
+    pub(crate) broker: Option<Broker>,
+    /// Second by second; not in the JSON, but the source of its series.
+    #[serde(skip)]
+    pub(crate) intervals: Vec<Interval>,
 }
 
 /// What became of the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     /// All were connected all the time, and all came once and in order.
@@ -78,12 +60,19 @@ pub(crate) enum Verdict {
 }
 
 /// Why the figures may mislead.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Warning {
-    /// Sends were late, by so many milliseconds (p99).
-    Late(f64),
-    /// The busiest thread used so many percent of a core.
-    Busy(f64),
+    /// Sends were late.
+    Late {
+        /// Milliseconds.
+        p99_ms: f64,
+    },
+    /// A thread used nearly all of a core.
+    Busy {
+        /// Of that core.
+        percent: f64,
+    },
     /// More threads than cores.
     Crowded {
         /// Shards and threads of clients.
@@ -96,196 +85,79 @@ pub(crate) enum Warning {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, Serialize)]
-struct Load {
-    clients: u32,
-    channels: u32,
-    publishers_per_channel: u32,
-    threads: u16,
-    rate_per_s: f64,
-    data_bytes: usize,
-    measured_s: f64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) clients: u32,
+    pub(crate) channels: u32,
+    pub(crate) publishers_per_channel: u32,
+    pub(crate) threads: u16,
+    pub(crate) rate_per_s: f64,
+    pub(crate) data_bytes: usize,
+    pub(crate) measured_s: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Connections {
-    subscribed: u64,
-    failed: u64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Connections {
+    pub(crate) subscribed: u64,
+    pub(crate) failed: u64,
     /// Subscribed first, disconnected before the end.
-    lost: u64,
+    pub(crate) lost: u64,
     /// Given up before they were tried.
-    not_tried: u64,
-    ramp_s: f64,
-    per_s: f64,
-    failed_by_cause: BTreeMap<String, u64>,
-    lost_by_cause: BTreeMap<String, u64>,
+    pub(crate) not_tried: u64,
+    pub(crate) ramp_s: f64,
+    pub(crate) per_s: f64,
+    pub(crate) failed_by_cause: BTreeMap<String, u64>,
+    pub(crate) lost_by_cause: BTreeMap<String, u64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Broadcasts {
-    sent: u64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Broadcasts {
+    pub(crate) sent: u64,
     /// The publisher had no connection, or its broker did not read.
-    unsent: u64,
-    per_s: f64,
+    pub(crate) unsent: u64,
+    pub(crate) per_s: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct DeliveryCounts {
-    expected: u64,
-    delivered: u64,
-    per_s: f64,
-    lost: u64,
-    duplicated: u64,
-    reordered: u64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeliveryCounts {
+    pub(crate) expected: u64,
+    pub(crate) delivered: u64,
+    pub(crate) per_s: f64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
     /// Damaged, or of another channel.
-    strange: u64,
+    pub(crate) strange: u64,
     /// Of another run on the same channels.
-    foreign: u64,
+    pub(crate) foreign: u64,
 }
 
-/// Microseconds.
-#[derive(Clone, Debug, Serialize)]
-struct Latency {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Latency {
     /// Since the broadcast was due.
-    corrected_us: Percentiles,
+    pub(crate) corrected: Distribution,
     /// Since it was sent.
-    raw_us: Percentiles,
+    pub(crate) raw: Distribution,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Percentiles {
-    mean: f64,
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p99_9: f64,
-    max: f64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Generator {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Generator {
     /// Of one core each.
-    busiest_thread_cpu_percent: f64,
+    pub(crate) busiest_thread_cpu_percent: f64,
     /// All threads together, of one core.
-    cpu_percent: f64,
-    late_p99_us: f64,
-    late_max_us: f64,
-    resident_bytes_per_client: Option<u64>,
+    pub(crate) cpu_percent: f64,
+    pub(crate) late_p99_us: f64,
+    pub(crate) late_max_us: f64,
+    pub(crate) resident_bytes_per_client: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Broker {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Broker {
     /// All threads together, of one core.
-    cpu_percent: f64,
-    cpu_us_per_delivery: Option<f64>,
-    resident_bytes_per_client: Option<u64>,
-    resident_bytes: u64,
-}
-
-impl Marks {
-    pub(crate) fn new(before: Sample, shards: u16) -> Self {
-        Self {
-            before,
-            shards,
-            ..Self::default()
-        }
-    }
-}
-
-impl Report {
-    /// Puts together what the threads brought home.
-    pub(crate) fn new(plan: &Plan, marks: &Marks, outcomes: &[Outcome]) -> Self {
-        let mut deliveries = Deliveries::default();
-        let mut faults = Faults::default();
-        let mut histograms = Histograms::new();
-        for Outcome { tally, .. } in outcomes {
-            deliveries.add(&tally.deliveries);
-            faults.add(&tally.faults);
-            histograms.add(&tally.histograms);
-        }
-        let (expected, lost) = expected_and_lost(plan, outcomes);
-        let publishers = || outcomes.iter().flat_map(|outcome| &outcome.publishers);
-        let sent = publishers().map(|one| one.measured.len() as u64).sum();
-        let unsent = publishers().map(|one| one.unsent).sum();
-        let seconds = marks.measured.as_secs_f64();
-        let subscribed = outcomes.iter().map(|one| one.subscribed.len() as u64).sum();
-        let generator = Generator::new(marks, outcomes, &histograms, subscribed);
-        let mut report = Self {
-            verdict: Verdict::Passed,
-            interrupted: marks.interrupted,
-            warnings: warnings(plan, marks, outcomes, &generator),
-            load: Load {
-                clients: plan.clients,
-                channels: plan.channels,
-                publishers_per_channel: plan.publishers_per_channel,
-                threads: plan.threads,
-                rate_per_s: plan.rate,
-                data_bytes: plan.data_bytes,
-                measured_s: seconds,
-            },
-            connections: Connections::new(plan, marks, &faults, subscribed),
-            broadcasts: Broadcasts {
-                sent,
-                unsent,
-                per_s: per_second(sent, seconds),
-            },
-            deliveries: DeliveryCounts {
-                expected,
-                delivered: deliveries.delivered,
-                per_s: per_second(deliveries.delivered, seconds),
-                lost,
-                duplicated: deliveries.duplicated,
-                reordered: deliveries.reordered,
-                strange: deliveries.strange,
-                foreign: deliveries.foreign,
-            },
-            latency: (deliveries.delivered > 0).then(|| Latency {
-                corrected_us: Percentiles::new(&histograms.corrected),
-                raw_us: Percentiles::new(&histograms.raw),
-            }),
-            errors: faults.errors,
-            closes: faults.closes,
-            broker: Broker::new(marks, deliveries.delivered, subscribed),
-            generator,
-        };
-        report.verdict = report.judge();
-        report
-    }
-
-    /// What became of the run.
-    pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    fn judge(&self) -> Verdict {
-        if self.connections.subscribed == 0 && !self.interrupted {
-            return Verdict::NotConnected;
-        }
-        let Connections {
-            failed,
-            lost,
-            not_tried,
-            ..
-        } = self.connections;
-        let deliveries = &self.deliveries;
-        let faults = [
-            failed,
-            lost,
-            not_tried,
-            self.broadcasts.unsent,
-            deliveries.lost,
-            deliveries.duplicated,
-            deliveries.reordered,
-            deliveries.strange,
-            self.errors.values().sum(),
-            self.closes.values().sum(),
-        ];
-        if self.interrupted || faults != [0; 10] || self.warnings.contains(&Warning::Inexact) {
-            Verdict::Failed
-        } else {
-            Verdict::Passed
-        }
-    }
+    pub(crate) cpu_percent: f64,
+    pub(crate) cpu_us_per_delivery: Option<f64>,
+    pub(crate) resident_bytes_per_client: Option<u64>,
+    pub(crate) resident_bytes: u64,
 }
 
 impl Verdict {
@@ -298,173 +170,14 @@ impl Verdict {
     }
 }
 
-/// Each broadcast that counts is expected once at every client that was
-/// subscribed to its channel when the ramp was over, connected or not.
-fn expected_and_lost(plan: &Plan, outcomes: &[Outcome]) -> (u64, u64) {
-    let mut spans: Vec<Range<u32>> = vec![0..0; plan.publishers() as usize];
-    for Publisher {
-        number, measured, ..
-    } in outcomes.iter().flat_map(|outcome| &outcome.publishers)
-    {
-        spans[*number as usize] = measured.clone();
-    }
-    let (mut expected, mut lost) = (0, 0);
-    for outcome in outcomes {
-        for &(number, slot) in &outcome.subscribed {
-            let channel = number % plan.channels;
-            let spans = spans
-                .iter()
-                .skip(channel as usize)
-                .step_by(plan.channels as usize);
-            for (rank, span) in spans.enumerate() {
-                expected += span.len() as u64;
-                lost += outcome.tally.tracker.lost(slot, rank, span);
-            }
-        }
-    }
-    (expected, lost)
-}
-
-fn warnings(
-    plan: &Plan,
-    marks: &Marks,
-    outcomes: &[Outcome],
-    generator: &Generator,
-) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    if generator.late_p99_us > LATENESS_P99_MAX.as_micros() as f64 {
-        warnings.push(Warning::Late(generator.late_p99_us / 1000.0));
-    }
-    if generator.busiest_thread_cpu_percent > THREAD_CPU_PERCENT_MAX {
-        warnings.push(Warning::Busy(generator.busiest_thread_cpu_percent));
-    }
-    let threads = usize::from(plan.threads) + usize::from(marks.shards);
-    let cores = available_parallelism().map_or(1, usize::from);
-    if threads > cores {
-        warnings.push(Warning::Crowded { threads, cores });
-    }
-    if !outcomes
-        .iter()
-        .all(|outcome| outcome.tally.tracker.is_exact())
-    {
-        warnings.push(Warning::Inexact);
-    }
-    warnings
-}
-
-impl Connections {
-    fn new(plan: &Plan, marks: &Marks, faults: &Faults, subscribed: u64) -> Self {
-        let failed = faults.failed.values().sum();
-        let ramp_s = marks.ramp_ns as f64 / 1e9;
-        Self {
-            subscribed,
-            failed,
-            lost: faults.lost.values().sum(),
-            not_tried: u64::from(plan.clients).saturating_sub(subscribed + failed),
-            ramp_s,
-            per_s: per_second(subscribed, ramp_s),
-            failed_by_cause: by_cause(&faults.failed),
-            lost_by_cause: by_cause(&faults.lost),
-        }
-    }
-}
-
-fn by_cause(faults: &BTreeMap<Fault, u64>) -> BTreeMap<String, u64> {
-    let texts = faults
-        .iter()
-        .map(|(fault, &count)| (fault.to_string(), count));
-    texts.collect()
-}
-
-impl Percentiles {
-    fn new(histogram: &Histogram<u64>) -> Self {
-        let at = |percentile| microseconds(histogram.value_at_percentile(percentile));
-        Self {
-            mean: histogram.mean() / 1000.0,
-            p50: at(50.0),
-            p90: at(90.0),
-            p99: at(99.0),
-            p99_9: at(99.9),
-            max: microseconds(histogram.max()),
-        }
-    }
-}
-
-impl Generator {
-    fn new(marks: &Marks, outcomes: &[Outcome], histograms: &Histograms, clients: u64) -> Self {
-        let shares = outcomes
-            .iter()
-            .map(|outcome| percent(outcome.cpu.used, outcome.cpu.passed));
-        let late_ns = |percentile| histograms.lateness.value_at_percentile(percentile);
-        Self {
-            busiest_thread_cpu_percent: shares.fold(0.0, f64::max),
-            cpu_percent: cpu_share(marks, |sample| sample.own),
-            late_p99_us: microseconds(late_ns(99.0)),
-            late_max_us: microseconds(histograms.lateness.max()),
-            resident_bytes_per_client: grown_per_client(marks, clients, |sample| sample.own),
-        }
-    }
-}
-
-impl Broker {
-    fn new(marks: &Marks, delivered: u64, clients: u64) -> Option<Self> {
-        marks.before.broker?;
-        let of = |sample: &Sample| sample.broker.unwrap_or_default();
-        let used = of(&marks.measured_to)
-            .cpu
-            .saturating_sub(of(&marks.measured_from).cpu);
-        let us = used.as_secs_f64() * 1e6;
-        Some(Self {
-            cpu_percent: cpu_share(marks, of),
-            cpu_us_per_delivery: (delivered > 0).then(|| us / delivered as f64),
-            resident_bytes_per_client: grown_per_client(marks, clients, of),
-            resident_bytes: of(&marks.settled).resident_bytes,
-        })
-    }
-}
-
-fn cpu_share(marks: &Marks, of: impl Fn(&Sample) -> Usage) -> f64 {
-    let used = of(&marks.measured_to)
-        .cpu
-        .saturating_sub(of(&marks.measured_from).cpu);
-    percent(used, marks.measured)
-}
-
-/// None where nobody has joined, so that nothing has settled.
-fn grown_per_client(marks: &Marks, clients: u64, of: impl Fn(&Sample) -> Usage) -> Option<u64> {
-    let grown = of(&marks.settled)
-        .resident_bytes
-        .checked_sub(of(&marks.before).resident_bytes)?;
-    grown.checked_div(clients)
-}
-
-fn percent(used: Duration, passed: Duration) -> f64 {
-    if passed.is_zero() {
-        return 0.0;
-    }
-    100.0 * used.as_secs_f64() / passed.as_secs_f64()
-}
-
-fn per_second(count: u64, seconds: f64) -> f64 {
-    if seconds == 0.0 {
-        0.0
-    } else {
-        count as f64 / seconds
-    }
-}
-
-fn microseconds(ns: u64) -> f64 {
-    ns as f64 / 1000.0
-}
-
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Late(ms) => write!(
+            Self::Late { p99_ms } => write!(
                 f,
-                "sends were late (p99 {ms:.1} ms): latencies are partly the generator's"
+                "sends were late (p99 {p99_ms:.1} ms): latencies are partly the generator's"
             ),
-            Self::Busy(percent) => write!(
+            Self::Busy { percent } => write!(
                 f,
                 "a generator thread used {percent:.0} % of its core: it limits the run"
             ),
@@ -476,11 +189,5 @@ impl fmt::Display for Warning {
                 "too many gaps to remember: lost is a lower bound, duplicated may be late ones",
             ),
         }
-    }
-}
-
-impl Serialize for Warning {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use super::{Latency, Percentiles, Report, Verdict};
+use super::{Distribution, Latency, Report, Verdict};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -157,22 +157,20 @@ impl Report {
 fn write_latency(f: &mut Formatter<'_>, latency: &Latency) -> fmt::Result {
     let heads = ["p50", "p90", "p99", "p99.9", "max"].map(|head| format!("{head:>11}"));
     writeln!(f, "latency      {}", heads.concat())?;
-    for (label, percentiles) in [
-        ("corrected", &latency.corrected_us),
-        ("raw", &latency.raw_us),
-    ] {
-        let Percentiles {
-            p50,
-            p90,
-            p99,
-            p99_9,
-            max,
-            ..
-        } = *percentiles;
-        let times = [p50, p90, p99, p99_9, max].map(|us| format!("{:>11}", time(us)));
-        writeln!(f, "  {label:<11}{}", times.concat())?;
+    for (label, distribution) in [("corrected", &latency.corrected), ("raw", &latency.raw)] {
+        write_distribution(f, label, distribution)?;
     }
     Ok(())
+}
+
+fn write_distribution(
+    f: &mut Formatter<'_>,
+    label: &str,
+    distribution: &Distribution,
+) -> fmt::Result {
+    let [p50, p90, p99, p99_9] = [50.0, 90.0, 99.0, 99.9].map(|at| distribution.at_us(at));
+    let times = [p50, p90, p99, p99_9, distribution.max_us()].map(|us| format!("{:>11}", time(us)));
+    writeln!(f, "  {label:<11}{}", times.concat())
 }
 
 fn write_codes(f: &mut Formatter<'_>, label: &str, codes: &BTreeMap<u16, u64>) -> fmt::Result {

@@ -1,0 +1,151 @@
+//! The broker under load: found or started, and made ready for a run.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::args::{Place, Target};
+use crate::limits::OPENERS_MAX;
+use crate::plan::channel_name;
+use crate::process::Usage;
+use crate::selfhost::{SelfHostError, SelfHosted};
+
+/// Where all roles of a run connect.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    /// Where frontends connect.
+    pub(crate) websocket: SocketAddr,
+    /// The same as in a URL, for the `Host` header.
+    pub(crate) host: String,
+    /// The vhost's path.
+    pub(crate) vhost: String,
+    /// Where backends connect; without it channels must exist.
+    pub(crate) backend: Option<kosmonaut::Url>,
+    /// Where operators ask, `/metrics` too; none where it is not known.
+    pub(crate) admin: Option<SocketAddr>,
+    /// Our own.
+    hosted: Option<SelfHosted>,
+}
+
+/// Why there is nothing to put load on.
+#[derive(Debug, Error)]
+pub(crate) enum BrokerError {
+    /// No child.
+    #[error("{0}")]
+    SelfHost(#[from] SelfHostError),
+    /// The name leads nowhere.
+    #[error("cannot find {host}: {source}")]
+    Resolve {
+        /// As given.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// The backend refuses a channel.
+    #[error("cannot open channel {channel}: {source}")]
+    Channel {
+        /// Its name.
+        channel: String,
+        /// What the broker says.
+        source: kosmonaut::Error,
+    },
+}
+
+impl Broker {
+    /// Starts a broker where `place` asks for one, or finds the one it names.
+    ///
+    /// # Errors
+    /// It does not start, or its name leads nowhere.
+    pub(crate) fn at(place: &Place) -> Result<Self, BrokerError> {
+        if place.self_host {
+            return Self::start(place.shards);
+        }
+        let Target { host, port, path } = &place.url;
+        let host = format!("{host}:{port}");
+        let websocket = resolve(&host)?;
+        Ok(Self {
+            websocket,
+            host,
+            vhost: path.as_str().to_owned(),
+            backend: place.backend.clone(),
+            admin: None,
+            hosted: None,
+        })
+    }
+
+    /// A broker of our own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn start(shards: u16) -> Result<Self, BrokerError> {
+        let hosted = SelfHosted::start(shards)?;
+        let backend = hosted.backend().map_err(|_| SelfHostError::NotReady)?;
+        Ok(Self {
+            websocket: hosted.websocket_addr(),
+            host: hosted.websocket_addr().to_string(),
+            vhost: hosted.vhost().to_owned(),
+            backend: Some(backend),
+            admin: Some(hosted.admin_addr()),
+            hosted: Some(hosted),
+        })
+    }
+
+    /// Opens the channels of a run, where there is a backend to do so. A channel
+    /// that is there already stays as it is.
+    ///
+    /// # Errors
+    /// The first that is refused.
+    pub(crate) async fn open_channels(&self, channels: u32) -> Result<(), BrokerError> {
+        let Some(url) = &self.backend else {
+            return Ok(());
+        };
+        // One connection opens one channel at a time; the store commits those
+        // of many connections together.
+        let openers = channels.min(OPENERS_MAX);
+        let mut tasks = JoinSet::<Result<(), BrokerError>>::new();
+        for opener in 0..openers {
+            let client = kosmonaut::Client::new(url.clone());
+            tasks.spawn(async move {
+                for number in (opener..channels).step_by(openers as usize) {
+                    let channel = channel_name(number);
+                    let opened = client.open_channel(&channel).await;
+                    opened.map_err(|source| BrokerError::Channel { channel, source })?;
+                }
+                Ok(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            // Nobody cancels them.
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        }
+        Ok(())
+    }
+
+    /// How many shards it has; 0 where it is another's.
+    pub(crate) fn shards(&self) -> u16 {
+        self.hosted.as_ref().map_or(0, SelfHosted::shards)
+    }
+
+    /// Its process, where it is known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.hosted.as_ref().map(SelfHosted::pid)
+    }
+
+    /// What its process has used; nothing once it has died.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.pid().map(|pid| Usage::of(pid).unwrap_or_default())
+    }
+}
+
+fn resolve(host: &str) -> Result<SocketAddr, BrokerError> {
+    let failed = |source| BrokerError::Resolve {
+        host: host.to_owned(),
+        source,
+    };
+    let mut addresses = host.to_socket_addrs().map_err(failed)?;
+    addresses
+        .next()
+        .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}

@@ -1,0 +1,291 @@
+//! A report put together from what the threads brought home.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::distribution::microseconds;
+use super::{
+    Broadcasts, Broker, Connections, DeliveryCounts, Distribution, Generator, Latency, Load,
+    Report, SCHEMA, Verdict, Warning,
+};
+use crate::client::Fault;
+use crate::limits::{LATENESS_P99_MAX, THREAD_CPU_PERCENT_MAX};
+use crate::plan::Plan;
+use crate::process::Usage;
+use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher};
+
+/// The phases' borders as the coordinator saw them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    /// How long the ramp took.
+    pub(crate) ramp_ns: u64,
+    /// How long it lasted.
+    pub(crate) measured: Duration,
+    pub(crate) interrupted: bool,
+    /// Of our own broker; 0 where it is another's.
+    pub(crate) shards: u16,
+    /// Before the first connection.
+    pub(crate) before: Sample,
+    /// After the last.
+    pub(crate) settled: Sample,
+    pub(crate) measured_from: Sample,
+    pub(crate) measured_to: Sample,
+}
+
+/// What the processes had used at one time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) own: Usage,
+    /// Where it is our own.
+    pub(crate) broker: Option<Usage>,
+}
+
+impl Marks {
+    pub(crate) fn new(before: Sample, shards: u16) -> Self {
+        Self {
+            before,
+            shards,
+            ..Self::default()
+        }
+    }
+}
+
+impl Report {
+    /// Puts together what the threads brought home.
+    pub(crate) fn new(plan: &Plan, marks: &Marks, outcomes: &[Outcome]) -> Self {
+        let mut deliveries = Deliveries::default();
+        let mut faults = Faults::default();
+        let mut histograms = Histograms::new();
+        for Outcome { tally, .. } in outcomes {
+            deliveries.add(&tally.deliveries);
+            faults.add(&tally.faults);
+            histograms.add(&tally.histograms);
+        }
+        let (expected, lost) = expected_and_lost(plan, outcomes);
+        let publishers = || outcomes.iter().flat_map(|outcome| &outcome.publishers);
+        let sent = publishers().map(|one| one.measured.len() as u64).sum();
+        let unsent = publishers().map(|one| one.unsent).sum();
+        let seconds = marks.measured.as_secs_f64();
+        let subscribed = outcomes.iter().map(|one| one.subscribed.len() as u64).sum();
+        let generator = Generator::new(marks, outcomes, &histograms, subscribed);
+        let mut report = Self {
+            schema: SCHEMA,
+            verdict: Verdict::Passed,
+            interrupted: marks.interrupted,
+            warnings: warnings(plan, marks, outcomes, &generator),
+            load: Load {
+                clients: plan.clients,
+                channels: plan.channels,
+                publishers_per_channel: plan.publishers_per_channel,
+                threads: plan.threads,
+                rate_per_s: plan.rate,
+                data_bytes: plan.data_bytes,
+                measured_s: seconds,
+            },
+            connections: Connections::new(plan, marks, &faults, subscribed),
+            broadcasts: Broadcasts {
+                sent,
+                unsent,
+                per_s: per_second(sent, seconds),
+            },
+            deliveries: DeliveryCounts {
+                expected,
+                delivered: deliveries.delivered,
+                per_s: per_second(deliveries.delivered, seconds),
+                lost,
+                duplicated: deliveries.duplicated,
+                reordered: deliveries.reordered,
+                strange: deliveries.strange,
+                foreign: deliveries.foreign,
+            },
+            latency: (deliveries.delivered > 0).then(|| Latency {
+                corrected: Distribution::new(&histograms.corrected),
+                raw: Distribution::new(&histograms.raw),
+            }),
+            errors: faults.errors,
+            closes: faults.closes,
+            broker: Broker::new(marks, deliveries.delivered, subscribed),
+            generator,
+            intervals: Vec::new(),
+        };
+        report.verdict = report.judge();
+        report
+    }
+
+    fn judge(&self) -> Verdict {
+        if self.connections.subscribed == 0 && !self.interrupted {
+            return Verdict::NotConnected;
+        }
+        let Connections {
+            failed,
+            lost,
+            not_tried,
+            ..
+        } = self.connections;
+        let deliveries = &self.deliveries;
+        let faults = [
+            failed,
+            lost,
+            not_tried,
+            self.broadcasts.unsent,
+            deliveries.lost,
+            deliveries.duplicated,
+            deliveries.reordered,
+            deliveries.strange,
+            self.errors.values().sum(),
+            self.closes.values().sum(),
+        ];
+        if self.interrupted || faults != [0; 10] || self.warnings.contains(&Warning::Inexact) {
+            Verdict::Failed
+        } else {
+            Verdict::Passed
+        }
+    }
+}
+
+/// Each broadcast that counts is expected once at every client that was
+/// subscribed to its channel when the ramp was over, connected or not.
+fn expected_and_lost(plan: &Plan, outcomes: &[Outcome]) -> (u64, u64) {
+    let mut spans: Vec<Range<u32>> = vec![0..0; plan.publishers() as usize];
+    for Publisher {
+        number, measured, ..
+    } in outcomes.iter().flat_map(|outcome| &outcome.publishers)
+    {
+        spans[*number as usize] = measured.clone();
+    }
+    let (mut expected, mut lost) = (0, 0);
+    for outcome in outcomes {
+        for &(number, slot) in &outcome.subscribed {
+            let channel = number % plan.channels;
+            let spans = spans
+                .iter()
+                .skip(channel as usize)
+                .step_by(plan.channels as usize);
+            for (rank, span) in spans.enumerate() {
+                expected += span.len() as u64;
+                lost += outcome.tally.tracker.lost(slot, rank, span);
+            }
+        }
+    }
+    (expected, lost)
+}
+
+fn warnings(
+    plan: &Plan,
+    marks: &Marks,
+    outcomes: &[Outcome],
+    generator: &Generator,
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if generator.late_p99_us > LATENESS_P99_MAX.as_micros() as f64 {
+        warnings.push(Warning::Late {
+            p99_ms: generator.late_p99_us / 1000.0,
+        });
+    }
+    if generator.busiest_thread_cpu_percent > THREAD_CPU_PERCENT_MAX {
+        warnings.push(Warning::Busy {
+            percent: generator.busiest_thread_cpu_percent,
+        });
+    }
+    let threads = usize::from(plan.threads) + usize::from(marks.shards);
+    let cores = available_parallelism().map_or(1, usize::from);
+    if threads > cores {
+        warnings.push(Warning::Crowded { threads, cores });
+    }
+    if !outcomes
+        .iter()
+        .all(|outcome| outcome.tally.tracker.is_exact())
+    {
+        warnings.push(Warning::Inexact);
+    }
+    warnings
+}
+
+impl Connections {
+    fn new(plan: &Plan, marks: &Marks, faults: &Faults, subscribed: u64) -> Self {
+        let failed = faults.failed.values().sum();
+        let ramp_s = marks.ramp_ns as f64 / 1e9;
+        Self {
+            subscribed,
+            failed,
+            lost: faults.lost.values().sum(),
+            not_tried: u64::from(plan.clients).saturating_sub(subscribed + failed),
+            ramp_s,
+            per_s: per_second(subscribed, ramp_s),
+            failed_by_cause: by_cause(&faults.failed),
+            lost_by_cause: by_cause(&faults.lost),
+        }
+    }
+}
+
+fn by_cause(faults: &BTreeMap<Fault, u64>) -> BTreeMap<String, u64> {
+    let texts = faults
+        .iter()
+        .map(|(fault, &count)| (fault.to_string(), count));
+    texts.collect()
+}
+
+impl Generator {
+    fn new(marks: &Marks, outcomes: &[Outcome], histograms: &Histograms, clients: u64) -> Self {
+        let shares = outcomes
+            .iter()
+            .map(|outcome| percent(outcome.cpu.used, outcome.cpu.passed));
+        let late_ns = |percentile| histograms.lateness.value_at_percentile(percentile);
+        Self {
+            busiest_thread_cpu_percent: shares.fold(0.0, f64::max),
+            cpu_percent: cpu_share(marks, |sample| sample.own),
+            late_p99_us: microseconds(late_ns(99.0)),
+            late_max_us: microseconds(histograms.lateness.max()),
+            resident_bytes_per_client: grown_per_client(marks, clients, |sample| sample.own),
+        }
+    }
+}
+
+impl Broker {
+    fn new(marks: &Marks, delivered: u64, clients: u64) -> Option<Self> {
+        marks.before.broker?;
+        let of = |sample: &Sample| sample.broker.unwrap_or_default();
+        let used = of(&marks.measured_to)
+            .cpu
+            .saturating_sub(of(&marks.measured_from).cpu);
+        let us = used.as_secs_f64() * 1e6;
+        Some(Self {
+            cpu_percent: cpu_share(marks, of),
+            cpu_us_per_delivery: (delivered > 0).then(|| us / delivered as f64),
+            resident_bytes_per_client: grown_per_client(marks, clients, of),
+            resident_bytes: of(&marks.settled).resident_bytes,
+        })
+    }
+}
+
+fn cpu_share(marks: &Marks, of: impl Fn(&Sample) -> Usage) -> f64 {
+    let used = of(&marks.measured_to)
+        .cpu
+        .saturating_sub(of(&marks.measured_from).cpu);
+    percent(used, marks.measured)
+}
+
+/// None where nobody has joined, so that nothing has settled.
+fn grown_per_client(marks: &Marks, clients: u64, of: impl Fn(&Sample) -> Usage) -> Option<u64> {
+    let grown = of(&marks.settled)
+        .resident_bytes
+        .checked_sub(of(&marks.before).resident_bytes)?;
+    grown.checked_div(clients)
+}
+
+fn percent(used: Duration, passed: Duration) -> f64 {
+    if passed.is_zero() {
+        return 0.0;
+    }
+    100.0 * used.as_secs_f64() / passed.as_secs_f64()
+}
+
+fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds == 0.0 {
+        0.0
+    } else {
+        count as f64 / seconds
+    }
+}
