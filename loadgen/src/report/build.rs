@@ -53,6 +53,12 @@ impl Marks {
 }
 
 impl Report {
+    /// For tests: a run in which nothing happened. Its members can be set.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self::new(&Plan::example(4), &Marks::default(), &[])
+    }
+
     /// Puts together what the threads brought home.
     pub(crate) fn new(plan: &Plan, marks: &Marks, outcomes: &[Outcome]) -> Self {
         let mut deliveries = Deliveries::default();
