@@ -3,6 +3,8 @@
 
 mod descriptors;
 mod eventfd;
+mod table;
 
 pub use descriptors::raise_descriptor_limit;
 pub use eventfd::EventFd;
+pub use table::unshare_descriptors;
