@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::StartError;
 use crate::control::{self, Control, Cookie, DiskStore, Handle, Observer};
 use crate::limits::LINGER_TIMEOUT;
-use crate::mesh::ControlPort;
+use crate::mesh::{self, ShardPort, Wakeups};
 use crate::model::Quotas;
 
 /// Control with what the store held, before its thread.
@@ -39,22 +39,28 @@ const DROPPED: Stop = Stop {
 };
 
 impl LoadedControl {
+    /// Loads the registry; gives out the ports of the shards that it will lead.
     pub(super) fn load(
-        port: ControlPort,
+        shards: u16,
         store: DiskStore,
         quotas: Arc<Quotas>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Vec<ShardPort>, Wakeups), StartError> {
+        // The runtime before the ports, and so before any shard: what wakes it is
+        // an eventfd, and a shard's table holds those that were there before.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        let (ports, port) = mesh::build(shards).map_err(StartError::Thread)?;
+        let wakeups = port.wakeups();
         let (mut control, handle) = runtime.block_on(Control::load(port, store))?;
         control.set_quotas(quotas);
-        Ok(Self {
+        let loaded = Self {
             runtime,
             control,
             handle,
-        })
+        };
+        Ok((loaded, ports, wakeups))
     }
 
     /// Starts the thread; returns when every shard knows what the store held

@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use crate::control::{self, Cookie, DiskStore, Handle, NodeFacts, NodeLock, Observer};
 use crate::limits::SHARDS_MAX;
+use crate::mesh::Wakeups;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
-use crate::{mesh, net, sys};
+use crate::{net, sys};
 use control_thread::{ControlThread, LoadedControl};
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
@@ -57,6 +58,9 @@ pub struct Node {
     backend_addr: SocketAddr,
     admin_addr: SocketAddr,
     cookie: Cookie,
+    /// Dropped after the last shard, so that they are closed in the process's
+    /// table: a shard closes what is in its own.
+    _wakeups: Wakeups,
     /// Held as long as the node runs.
     _lock: NodeLock,
 }
@@ -103,11 +107,10 @@ impl Node {
         let backend_addr = address(&backends)?;
         let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
 
-        let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
         // Before any thread, so that a store that can't be used leaves none behind.
         let store = DiskStore::open(&storage_dir, &node_name)?;
         let quotas = Arc::new(quotas);
-        let control = LoadedControl::load(control_port, store, Arc::clone(&quotas))?;
+        let (control, ports, wakeups) = LoadedControl::load(shards, store, Arc::clone(&quotas))?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
         let clock = Clock::start();
@@ -124,14 +127,14 @@ impl Node {
                 Shard::start(
                     Seat {
                         port,
-                        frontends,
-                        backends,
                         meter: Arc::clone(meter),
                         quotas: quotas.clone(),
                         occupancy: occupancy.clone(),
                         core,
                         clock,
                     },
+                    frontends,
+                    backends,
                     ready.clone(),
                 )
             })
@@ -157,6 +160,7 @@ impl Node {
             backend_addr,
             admin_addr,
             cookie,
+            _wakeups: wakeups,
             _lock: lock,
         })
     }

@@ -56,7 +56,9 @@ fn an_eventfd_is_rung_from_a_table_of_its_own() {
     });
     let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", event.as_raw_fd()));
     let info = info.expect("fdinfo");
-    let count = info.lines().find_map(|it| it.strip_prefix("eventfd-count:"));
+    let count = info
+        .lines()
+        .find_map(|it| it.strip_prefix("eventfd-count:"));
     assert_eq!(count.map(str::trim), Some("1"), "{info}");
 }
 
