@@ -26,6 +26,14 @@ pub(super) struct ControlThread {
     stop: oneshot::Sender<Stop>,
 }
 
+/// What shards hold parts of and what is open in the process's table: their
+/// wake-ups, and those of control's runtime. The last to drop a part closes it in
+/// its own table, so this outlives every shard.
+pub(super) struct Anchor {
+    _wakeups: Wakeups,
+    _runtime: tokio::runtime::Handle,
+}
+
 /// How the node is to stop.
 struct Stop {
     timeout: Duration,
@@ -44,7 +52,7 @@ impl LoadedControl {
         shards: u16,
         store: DiskStore,
         quotas: Arc<Quotas>,
-    ) -> Result<(Self, Vec<ShardPort>, Wakeups), StartError> {
+    ) -> Result<(Self, Vec<ShardPort>, Anchor), StartError> {
         // The runtime before the ports, and so before any shard: what wakes it is
         // an eventfd, and a shard's table holds those that were there before.
         let runtime = Builder::new_current_thread()
@@ -52,7 +60,10 @@ impl LoadedControl {
             .build()
             .map_err(StartError::Thread)?;
         let (ports, port) = mesh::build(shards).map_err(StartError::Thread)?;
-        let wakeups = port.wakeups();
+        let anchor = Anchor {
+            _wakeups: port.wakeups(),
+            _runtime: runtime.handle().clone(),
+        };
         let (mut control, handle) = runtime.block_on(Control::load(port, store))?;
         control.set_quotas(quotas);
         let loaded = Self {
@@ -60,7 +71,7 @@ impl LoadedControl {
             control,
             handle,
         };
-        Ok((loaded, ports, wakeups))
+        Ok((loaded, ports, anchor))
     }
 
     /// Starts the thread; returns when every shard knows what the store held

@@ -9,6 +9,7 @@ pub use error::StartError;
 
 use std::fs::DirBuilder;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -18,12 +19,11 @@ use std::time::Duration;
 
 use crate::control::{self, Cookie, DiskStore, Handle, NodeFacts, NodeLock, Observer};
 use crate::limits::SHARDS_MAX;
-use crate::mesh::Wakeups;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
 use crate::{net, sys};
-use control_thread::{ControlThread, LoadedControl};
+use control_thread::{Anchor, ControlThread, LoadedControl};
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
 #[derive(Clone, Debug)]
@@ -58,9 +58,8 @@ pub struct Node {
     backend_addr: SocketAddr,
     admin_addr: SocketAddr,
     cookie: Cookie,
-    /// Dropped after the last shard, so that they are closed in the process's
-    /// table: a shard closes what is in its own.
-    _wakeups: Wakeups,
+    /// Stays open with the shards where these have not been joined.
+    anchor: ManuallyDrop<Anchor>,
     /// Held as long as the node runs.
     _lock: NodeLock,
 }
@@ -110,7 +109,7 @@ impl Node {
         // Before any thread, so that a store that can't be used leaves none behind.
         let store = DiskStore::open(&storage_dir, &node_name)?;
         let quotas = Arc::new(quotas);
-        let (control, ports, wakeups) = LoadedControl::load(shards, store, Arc::clone(&quotas))?;
+        let (control, ports, anchor) = LoadedControl::load(shards, store, Arc::clone(&quotas))?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
         let clock = Clock::start();
@@ -160,7 +159,7 @@ impl Node {
             backend_addr,
             admin_addr,
             cookie,
-            _wakeups: wakeups,
+            anchor: ManuallyDrop::new(anchor),
             _lock: lock,
         })
     }
@@ -213,7 +212,11 @@ impl Node {
     pub fn stop(self, timeout: Duration) -> bool {
         let drained = self.control.stop(timeout, self.drain_window);
         // A shard that has not drained can't be joined.
-        drained && self.shards.into_iter().all(|shard| shard.join().is_ok())
+        let stopped = drained && self.shards.into_iter().all(|shard| shard.join().is_ok());
+        if stopped {
+            drop(ManuallyDrop::into_inner(self.anchor));
+        }
+        stopped
     }
 }
 

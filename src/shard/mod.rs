@@ -151,6 +151,7 @@ fn prepare(
     let owned = sys::unshare_descriptors([frontends, backends]);
     drop(taking);
     let [frontends, backends] = owned.map_err(|source| ShardError::Thread { shard, source })?;
+    seat.meter.thread_id.set(sys::thread_id().into());
     let placement = seat.core.map_or(Placement::Unbound, Placement::Fixed);
     let executor = LocalExecutorBuilder::new(placement)
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
