@@ -18,9 +18,9 @@ fn a_shortage_is_told_at_once_and_then_summed_up() {
     // The kernel takes in those for which the node has no descriptor.
     let connect = |_| TcpStream::connect(node.websocket_addr()).expect("connected");
     let streams: Vec<_> = (0..DESCRIPTORS).map(connect).collect();
-    node.expect_log(&["WARN", "accepting paused; the node keeps what it has"]);
+    node.expect_log(&["WARN", "accepting paused; the shard keeps what it has"]);
     // More of them in the first second than pauses double within it.
-    let sum = node.expect_log(&["WARN", "accepting paused again and again untold="]);
+    let sum = node.expect_log(&["WARN", "accepting paused again and again shard=0 untold="]);
     let (_, untold) = sum.rsplit_once('=').expect("a number");
     assert!(
         untold.parse::<u64>().is_ok_and(|untold| untold > 0),

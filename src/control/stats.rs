@@ -56,6 +56,9 @@ pub struct ShardStats {
     pub busy_us: u64,
     /// Slow consumers evicted.
     pub evicted: u64,
+    /// Descriptors open in its own table; missing where `/proc` does not tell.
+    #[serde(default)]
+    pub descriptors: Option<u64>,
 }
 
 /// One vhost, summed over all shards.
@@ -105,8 +108,8 @@ pub struct Bucket {
 /// How far one limit is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Headroom {
-    /// What is limited: `descriptors`, `memory`, `core time`, `outboxes` (the
-    /// fullest one), `connections` or `ports`.
+    /// What is limited: `descriptors` (of the fullest table), `memory`, `core
+    /// time`, `outboxes` (the fullest one), `connections` or `ports`.
     pub limit: String,
     /// How much is used.
     pub used: f64,

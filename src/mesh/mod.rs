@@ -12,7 +12,7 @@
 mod port;
 mod wake;
 
-pub use port::{ControlPort, ShardPort};
+pub use port::{ControlPort, ShardPort, Wakeups};
 pub use wake::Sleeper;
 
 use std::io;

@@ -266,6 +266,12 @@ fn flush_all<T>(outs: &mut [Option<Outgoing<T>>], touched: &mut [bool]) -> usize
     moved
 }
 
+/// Keeps the eventfds of a mesh open. Where threads have descriptor tables of
+/// their own, whoever is the last to drop one closes it in that thread's table
+/// alone: that is to be a thread with the process's table.
+#[derive(Debug)]
+pub struct Wakeups(#[expect(dead_code, reason = "held, not used")] Vec<Waker>);
+
 /// Control's side of its rings.
 pub struct ControlPort {
     outlets: Vec<Producer<Delivery>>,
@@ -289,6 +295,11 @@ impl ControlPort {
     /// How many shards the node has.
     pub fn shards(&self) -> u16 {
         self.outlets.len() as u16
+    }
+
+    /// The wake-ups of all shards, to be kept open.
+    pub fn wakeups(&self) -> Wakeups {
+        Wakeups(self.wakers.clone())
     }
 
     /// Sends to a shard and wakes it.

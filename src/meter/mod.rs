@@ -102,6 +102,8 @@ pub struct ShardMeter {
     pub heartbeats_expired: Counter,
     /// Connections accepted.
     pub accepted: Counter,
+    /// The kernel's number of its thread; zero before there is one.
+    pub thread_id: Gauge,
     /// Microseconds from a broadcast's turn, on the shard that accepted it, until
     /// the last subscriber on this shard had been given it.
     pub latency: Histogram,

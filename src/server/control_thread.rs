@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::StartError;
 use crate::control::{self, Control, Cookie, DiskStore, Handle, Observer};
 use crate::limits::LINGER_TIMEOUT;
-use crate::mesh::ControlPort;
+use crate::mesh::{self, ShardPort, Wakeups};
 use crate::model::Quotas;
 
 /// Control with what the store held, before its thread.
@@ -26,6 +26,14 @@ pub(super) struct ControlThread {
     stop: oneshot::Sender<Stop>,
 }
 
+/// What shards hold parts of and what is open in the process's table: their
+/// wake-ups, and those of control's runtime. The last to drop a part closes it in
+/// its own table, so this outlives every shard.
+pub(super) struct Anchor {
+    _wakeups: Wakeups,
+    _runtime: tokio::runtime::Handle,
+}
+
 /// How the node is to stop.
 struct Stop {
     timeout: Duration,
@@ -39,22 +47,31 @@ const DROPPED: Stop = Stop {
 };
 
 impl LoadedControl {
+    /// Loads the registry; gives out the ports of the shards that it will lead.
     pub(super) fn load(
-        port: ControlPort,
+        shards: u16,
         store: DiskStore,
         quotas: Arc<Quotas>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Vec<ShardPort>, Anchor), StartError> {
+        // The runtime before the ports, and so before any shard: what wakes it is
+        // an eventfd, and a shard's table holds those that were there before.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        let (ports, port) = mesh::build(shards).map_err(StartError::Thread)?;
+        let anchor = Anchor {
+            _wakeups: port.wakeups(),
+            _runtime: runtime.handle().clone(),
+        };
         let (mut control, handle) = runtime.block_on(Control::load(port, store))?;
         control.set_quotas(quotas);
-        Ok(Self {
+        let loaded = Self {
             runtime,
             control,
             handle,
-        })
+        };
+        Ok((loaded, ports, anchor))
     }
 
     /// Starts the thread; returns when every shard knows what the store held

@@ -9,6 +9,7 @@ pub use error::StartError;
 
 use std::fs::DirBuilder;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ use crate::limits::SHARDS_MAX;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use crate::shard::{Seat, Shard};
-use crate::{mesh, net, sys};
-use control_thread::{ControlThread, LoadedControl};
+use crate::{net, sys};
+use control_thread::{Anchor, ControlThread, LoadedControl};
 
 /// What a node is started with. Port 0 stands for one that the kernel picks.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct Node {
     backend_addr: SocketAddr,
     admin_addr: SocketAddr,
     cookie: Cookie,
+    /// Stays open with the shards where these have not been joined.
+    anchor: ManuallyDrop<Anchor>,
     /// Held as long as the node runs.
     _lock: NodeLock,
 }
@@ -103,11 +106,10 @@ impl Node {
         let backend_addr = address(&backends)?;
         let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
 
-        let (ports, control_port) = mesh::build(shards).map_err(StartError::Thread)?;
         // Before any thread, so that a store that can't be used leaves none behind.
         let store = DiskStore::open(&storage_dir, &node_name)?;
         let quotas = Arc::new(quotas);
-        let control = LoadedControl::load(control_port, store, Arc::clone(&quotas))?;
+        let (control, ports, anchor) = LoadedControl::load(shards, store, Arc::clone(&quotas))?;
         let cores = available_parallelism().map_or(1, usize::from);
         let pinned = usize::from(shards) <= cores;
         let clock = Clock::start();
@@ -124,14 +126,14 @@ impl Node {
                 Shard::start(
                     Seat {
                         port,
-                        frontends,
-                        backends,
                         meter: Arc::clone(meter),
                         quotas: quotas.clone(),
                         occupancy: occupancy.clone(),
                         core,
                         clock,
                     },
+                    frontends,
+                    backends,
                     ready.clone(),
                 )
             })
@@ -157,6 +159,7 @@ impl Node {
             backend_addr,
             admin_addr,
             cookie,
+            anchor: ManuallyDrop::new(anchor),
             _lock: lock,
         })
     }
@@ -209,7 +212,11 @@ impl Node {
     pub fn stop(self, timeout: Duration) -> bool {
         let drained = self.control.stop(timeout, self.drain_window);
         // A shard that has not drained can't be joined.
-        drained && self.shards.into_iter().all(|shard| shard.join().is_ok())
+        let stopped = drained && self.shards.into_iter().all(|shard| shard.join().is_ok());
+        if stopped {
+            drop(ManuallyDrop::into_inner(self.anchor));
+        }
+        stopped
     }
 }
 

@@ -15,28 +15,28 @@ mod refusal;
 mod timers;
 
 use std::net::TcpListener;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use crate::limits::EXECUTOR_IO_MEMORY_BYTES;
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
+use crate::sys;
 use pump::Pump;
 
 /// Tags of the listeners.
 pub(crate) const FRONTEND: u8 = 0;
 pub(crate) const BACKEND: u8 = 1;
 
-/// What a shard is started with.
+/// What a shard is started with. All that it will wake is there already: the
+/// ports of a mesh are made together, and control's runtime before them.
 pub struct Seat {
     /// Its rings.
     pub port: ShardPort,
-    /// Where browsers connect.
-    pub frontends: TcpListener,
-    /// Where backends connect.
-    pub backends: TcpListener,
     /// What it counts; control reads it.
     pub meter: Arc<ShardMeter>,
     /// What the node grants.
@@ -52,6 +52,20 @@ pub struct Seat {
 /// Why a shard did not start, or ended before its time. Nobody recovers: the node stops.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
+    /// The thread, or its descriptor table, can't be had.
+    #[error("shard {shard}: thread: {source}")]
+    Thread {
+        /// Which shard.
+        shard: u16,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// The thread has panicked.
+    #[error("shard {shard}: panicked")]
+    Panicked {
+        /// Which shard.
+        shard: u16,
+    },
     /// The executor can't be had.
     #[error("shard {shard}: executor: {reason}")]
     Executor {
@@ -73,44 +87,46 @@ pub enum ShardError {
 /// A running shard.
 pub struct Shard {
     id: u16,
-    thread: glommio::ExecutorJoinHandle<Result<(), ShardError>>,
+    thread: JoinHandle<Result<(), ShardError>>,
 }
 
 impl Shard {
-    /// Starts a shard on a thread of its own. `ready` is told once it runs, or
-    /// why it can't; it takes connections after [`Delivery::Serve`](crate::hub::envelope::Delivery).
+    /// Starts a shard on a thread and with a descriptor table of its own
+    /// (docs/decisions/0012): browsers connect to `frontends`, Kosmonaut to
+    /// `backends`. `ready` is told once it runs, or why it can't; it takes
+    /// connections after [`Delivery::Serve`](crate::hub::envelope::Delivery).
     ///
     /// # Errors
-    /// [`ShardError::Executor`] where the thread or its executor can't be had.
+    /// [`ShardError::Thread`] where the thread can't be had.
     pub fn start(
         seat: Seat,
+        frontends: TcpListener,
+        backends: TcpListener,
         ready: mpsc::Sender<Result<(), ShardError>>,
     ) -> Result<Self, ShardError> {
         let shard = seat.port.id();
-        let placement = seat.core.map_or(Placement::Unbound, Placement::Fixed);
-        let thread = LocalExecutorBuilder::new(placement)
-            .name(&format!("shard-{shard}"))
-            .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-            .ring_depth(8)
-            .spawn(move || async move {
-                // The pump never awaits: it waits in its own ring, so that
-                // glommio's reactor, idle in this thread, is never in its way
-                // (docs/decisions/0001).
-                match Pump::new(seat) {
-                    Ok(pump) => {
-                        let _ = ready.send(Ok(()));
-                        pump.run()
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        Ok(())
-                    }
+        let numbers = [frontends.as_raw_fd(), backends.as_raw_fd()];
+        let (taking, taken) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name(format!("shard-{shard}"))
+            .spawn(move || match prepare(seat, numbers, taking) {
+                Ok((executor, pump)) => {
+                    let _ = ready.send(Ok(()));
+                    // The pump never awaits: it waits in its own ring, so that
+                    // glommio's reactor, idle in this thread, is never in its
+                    // way (docs/decisions/0001).
+                    executor.run(async move { pump.run() })
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    Ok(())
                 }
             })
-            .map_err(|error| ShardError::Executor {
-                shard,
-                reason: error.to_string(),
-            })?;
+            .map_err(|source| ShardError::Thread { shard, source })?;
+        // Only when the shard has its copies are these closed: from then on a
+        // listener ends when the shard closes it.
+        let _ = taken.recv();
+        drop((frontends, backends));
         Ok(Self { id: shard, thread })
     }
 
@@ -119,12 +135,35 @@ impl Shard {
     /// # Errors
     /// Why it ended before its time.
     pub fn join(self) -> Result<(), ShardError> {
-        match self.thread.join() {
-            Ok(result) => result,
-            Err(error) => Err(ShardError::Executor {
-                shard: self.id,
-                reason: error.to_string(),
-            }),
-        }
+        let panicked = |_| Err(ShardError::Panicked { shard: self.id });
+        self.thread.join().unwrap_or_else(panicked)
     }
+}
+
+/// Makes everything that a shard opens, in the table that is its own alone.
+/// `taking` is dropped as soon as it has the descriptors that it was given.
+fn prepare(
+    seat: Seat,
+    [frontends, backends]: [RawFd; 2],
+    taking: mpsc::Sender<()>,
+) -> Result<(LocalExecutor, Pump), ShardError> {
+    let shard = seat.port.id();
+    let owned = sys::unshare_descriptors([frontends, backends]);
+    drop(taking);
+    let [frontends, backends] = owned.map_err(|source| ShardError::Thread { shard, source })?;
+    seat.meter.thread_id.set(sys::thread_id().into());
+    let placement = seat.core.map_or(Placement::Unbound, Placement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .ring_depth(8)
+        // Nothing here blocks on files, and a second thread would share the
+        // table: each call on a socket would count references to it.
+        .blocking_thread_pool_placement(PoolPlacement::Custom(Vec::new()))
+        .make()
+        .map_err(|error| ShardError::Executor {
+            shard,
+            reason: error.to_string(),
+        })?;
+    let listeners = vec![(frontends.into(), FRONTEND), (backends.into(), BACKEND)];
+    Ok((executor, Pump::new(seat, listeners)?))
 }

@@ -6,7 +6,7 @@ use super::connection::Role;
 use super::departure::Departure;
 use super::io::{Doom, Io, Note};
 use super::refusal::refusal_of;
-use super::{BACKEND, FRONTEND, Seat, ShardError};
+use super::{BACKEND, Seat, ShardError};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
@@ -54,11 +54,9 @@ enum Stage {
 }
 
 impl Pump {
-    pub(super) fn new(seat: Seat) -> Result<Self, ShardError> {
+    pub(super) fn new(seat: Seat, listeners: Vec<(TcpListener, u8)>) -> Result<Self, ShardError> {
         let Seat {
             port,
-            frontends,
-            backends,
             meter,
             quotas,
             occupancy,
@@ -80,7 +78,7 @@ impl Pump {
             events: Vec::new(),
             answers: Vec::new(),
             stage: Stage::Serving,
-            listeners: vec![(frontends, FRONTEND), (backends, BACKEND)],
+            listeners,
             access: LineLimit::new(ACCESS_LINES_PER_SECOND_MAX),
             pauses: LineLimit::new(PAUSE_LINES_PER_SECOND_MAX),
             departure: None,

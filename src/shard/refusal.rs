@@ -51,7 +51,8 @@ impl Pump {
     /// listeners comes upon it again and again.
     pub(super) fn note_pause(&mut self, error: &std::io::Error) {
         if self.pauses.try_line(self.io.now_ms) {
-            tracing::warn!(%error, "accepting paused; the node keeps what it has");
+            let shard = self.io.port.id();
+            tracing::warn!(shard, %error, "accepting paused; the shard keeps what it has");
         }
     }
 
@@ -61,7 +62,8 @@ impl Pump {
             tracing::info!(target: "access", untold, "more were refused");
         }
         if let Some(untold) = self.pauses.take_untold(self.io.now_ms) {
-            tracing::warn!(untold, "accepting paused again and again");
+            let shard = self.io.port.id();
+            tracing::warn!(shard, untold, "accepting paused again and again");
         }
     }
 }

@@ -3,6 +3,10 @@
 
 mod descriptors;
 mod eventfd;
+mod table;
+mod thread;
 
 pub use descriptors::raise_descriptor_limit;
 pub use eventfd::EventFd;
+pub use table::unshare_descriptors;
+pub use thread::thread_id;

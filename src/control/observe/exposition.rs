@@ -82,6 +82,13 @@ impl Look {
             "Connections accepted",
             None,
             self.of_shards(|meter| meter.accepted.count()),
+        )?;
+        let open = self.open.iter().enumerate();
+        page.gauges(
+            "webrocket_descriptors",
+            "Open descriptors of a shard's own table; process_max_fds counts for each",
+            None,
+            open.filter_map(|(shard, open)| Some(([("shard", shard)], (*open)?))),
         )
     }
 
@@ -361,7 +368,11 @@ impl Process {
             "User and system time",
             self.cpu_seconds,
         )?;
-        page.gauge("process_open_fds", "Open descriptors", self.descriptors)?;
+        page.gauge(
+            "process_open_fds",
+            "Open descriptors of all but the shards, which have tables of their own",
+            self.descriptors,
+        )?;
         page.gauge(
             "process_max_fds",
             "Descriptors that may be open",

@@ -19,10 +19,12 @@ impl Headroom {
 }
 
 /// How far each limit of the node is, the one that is used most in front.
+/// `open`: descriptors of each shard.
 pub(super) fn of(
     watched: &Watched,
     quotas: &Quotas,
     process: Option<&Process>,
+    open: &[Option<u64>],
     now_us: u64,
 ) -> Vec<Headroom> {
     let connected = watched.shards.iter().map(|meter| connected(meter)).sum();
@@ -37,7 +39,7 @@ pub(super) fn of(
     if let Some(process) = process {
         let before = watched.resident_at_start;
         let grown = process.resident_bytes.saturating_sub(before);
-        all.push(descriptors(process));
+        all.push(descriptors(process, open));
         all.extend(memory(process, grown.checked_div(connected)));
         if watched.node.is_local {
             all.push(ports(connected, process.ports));
@@ -101,13 +103,29 @@ fn outboxes(shards: &[Arc<ShardMeter>], bytes_max: u32) -> Headroom {
     }
 }
 
-fn descriptors(process: &Process) -> Headroom {
+/// Each shard has a table of its own, and what is no shard has the process's;
+/// the limit counts for each. The fullest one binds.
+fn descriptors(process: &Process, open: &[Option<u64>]) -> Headroom {
+    let shards = open.iter().enumerate().filter_map(|(shard, open)| {
+        let source = format!("fullest table, shard {shard}'s own; soft limit");
+        Some(((*open)?, source))
+    });
+    let own = (
+        process.descriptors,
+        "fullest table, the process's; soft limit".to_owned(),
+    );
+    let (used, source) = shards.fold(
+        own,
+        |fullest, table| {
+            if table.0 > fullest.0 { table } else { fullest }
+        },
+    );
     Headroom {
         limit: "descriptors".into(),
-        used: process.descriptors as f64,
+        used: used as f64,
         max: process.descriptors_max as f64,
         unit: "descriptors".into(),
-        source: "the process's table, soft limit".into(),
+        source,
     }
 }
 
@@ -205,6 +223,22 @@ mod tests {
         }
         let all = Kind::ALL.len() as u64;
         assert_eq!(connected(&shards[0]), all * (all + 1) / 2);
+    }
+
+    #[test]
+    fn the_fullest_table_binds() {
+        let mut process = Process::read().expect("/proc");
+        (process.descriptors, process.descriptors_max) = (40, 100);
+        let of = |open: &[Option<u64>]| {
+            let found = descriptors(&process, open);
+            (found.used, found.max, found.source)
+        };
+        let (used, max, source) = of(&[Some(39), None, Some(40)]);
+        assert_eq!((used, max), (40.0, 100.0));
+        assert!(source.contains("the process's"), "{source}");
+        let (used, max, source) = of(&[Some(7), None, Some(90), Some(41)]);
+        assert_eq!((used, max), (90.0, 100.0));
+        assert!(source.contains("shard 2's"), "{source}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ impl Look {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: self.uptime_us / 1000,
             shards: (0..)
-                .zip(&self.shards)
-                .map(|(number, meter)| shard(number, meter))
+                .zip(self.shards.iter().zip(&self.open))
+                .map(|(number, (meter, open))| shard(number, meter, *open))
                 .collect(),
             vhosts,
             top_channels,
@@ -26,7 +26,7 @@ impl Look {
     }
 }
 
-fn shard(number: u16, meter: &ShardMeter) -> ShardStats {
+fn shard(number: u16, meter: &ShardMeter, descriptors: Option<u64>) -> ShardStats {
     let connected = |kind| meter.connections(kind).value();
     ShardStats {
         shard: number,
@@ -42,6 +42,7 @@ fn shard(number: u16, meter: &ShardMeter) -> ShardStats {
         ring_envelopes: meter.ring_envelopes.value(),
         busy_us: meter.busy_us.count(),
         evicted: meter.slow(Slow::Evicted).count(),
+        descriptors,
     }
 }
 

@@ -89,6 +89,8 @@ struct Look {
     overview: Overview,
     store: Arc<StoreMeter>,
     process: Option<Process>,
+    /// Descriptors open in each shard's table, where that can be seen.
+    open: Vec<Option<u64>>,
     headroom: Vec<Headroom>,
 }
 
@@ -130,15 +132,24 @@ impl Observer {
         let overview = timeout(PROGRESS_TIMEOUT, watched.handle.overview());
         let overview = overview.await.unwrap_or(Err(Error::NoAnswer))?;
         let process = Process::read();
+        let threads = watched.shards.iter().map(|meter| meter.thread_id.value());
+        let open: Vec<_> = threads.map(process::descriptors_of).collect();
         let uptime_us = watched.clock.now_us();
         Ok(Look {
             node: watched.node.name.clone(),
             uptime_us,
-            headroom: headroom::of(watched, &overview.quotas, process.as_ref(), uptime_us),
+            headroom: headroom::of(
+                watched,
+                &overview.quotas,
+                process.as_ref(),
+                &open,
+                uptime_us,
+            ),
             shards: watched.shards.clone(),
             overview,
             store: watched.handle.store_meter(),
             process,
+            open,
         })
     }
 
