@@ -1,5 +1,9 @@
 //! The command line.
 
+mod server;
+
+pub(crate) use server::Watch;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -58,6 +62,8 @@ pub(crate) enum Role {
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
     #[command(flatten)]
     pub(crate) load: Load,
     #[command(flatten)]

@@ -82,3 +82,17 @@ pub(crate) const THREAD_CPU_PERCENT_MAX: f64 = 90.0;
 
 /// Connections over which the channels of a run are opened at one time.
 pub(crate) const OPENERS_MAX: u32 = 32;
+
+/// Time that a broker has to tell its metrics: a border of a phase waits for it.
+pub(crate) const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of a broker's metrics: a thousand vhosts take a tenth of it.
+pub(crate) const METRICS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Shards whose metrics are read; a broker has fewer, and a broken page must
+/// not fill the memory.
+pub(crate) const METRICS_SHARDS_MAX: usize = 1024;
+
+/// Descriptors of a thread of clients besides its clients': standard streams,
+/// its ring, and the wake-ups that every table keeps.
+pub(crate) const TABLE_SPARE: u64 = 128;

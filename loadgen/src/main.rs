@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod schedule;
 mod selfhost;
+mod server;
 mod timeline;
 mod tracker;
 
@@ -78,7 +79,7 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         host::check(&plan, loopback, Some(options.place.shards), descriptors)?;
     }
-    let broker = Broker::at(&options.place)?;
+    let broker = Broker::at(&options.place)?.watched(&options.watch)?;
     host::check(&plan, broker.websocket, None, descriptors)?;
     let report = run::run(plan, &broker)?;
     print(&report, options.output.json)?;

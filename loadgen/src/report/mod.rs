@@ -5,11 +5,13 @@
 mod build;
 mod distribution;
 mod interval;
+mod spent;
 mod text;
 
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use interval::{Interval, Tag};
+pub(crate) use spent::Spent;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +42,7 @@ pub(crate) struct Report {
     /// Close frames by code.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) generator: Generator,
-    /// None where the broker is not our own.
+    /// None where the broker is neither our own nor can be looked at.
     pub(crate) broker: Option<Broker>,
     /// Second by second; not in the JSON, but the source of its series.
     #[serde(skip)]
@@ -158,6 +160,9 @@ pub(crate) struct Broker {
     pub(crate) cpu_us_per_delivery: Option<f64>,
     pub(crate) resident_bytes_per_client: Option<u64>,
     pub(crate) resident_bytes: u64,
+    /// None where it could only be asked how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spent: Option<Spent>,
 }
 
 impl Verdict {
