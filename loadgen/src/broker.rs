@@ -68,13 +68,14 @@ pub(crate) enum BrokerError {
 }
 
 impl Broker {
-    /// Starts a broker where `place` asks for one, or finds the one it names.
+    /// Starts a broker where `place` asks for one, with shards for so many
+    /// clients, or finds the one it names.
     ///
     /// # Errors
     /// It does not start, or its name leads nowhere.
-    pub(crate) fn at(place: &Place) -> Result<Self, BrokerError> {
+    pub(crate) fn at(place: &Place, clients: u32) -> Result<Self, BrokerError> {
         if place.self_host {
-            return Self::start(place.shards);
+            return Self::start(place.shards_for(clients));
         }
         let Target { host, port, path } = &place.url;
         let host = format!("{host}:{port}");

@@ -13,6 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use webrocket::sys::unshare_descriptors;
+
 use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
 use crate::limits::{SETTLE_TIME, SLEEP_MAX};
@@ -66,7 +68,11 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
             let (to, door) = (broker.websocket, Door::new(&broker.host, &broker.vhost));
             thread::Builder::new()
                 .name(format!("clients-{number}"))
-                .spawn(move || Pump::new(plan, shared, to, door, number, run)?.run())
+                .spawn(move || {
+                    // The limit of descriptors counts for each thread then.
+                    unshare_descriptors([])?;
+                    Pump::new(plan, shared, to, door, number, run)?.run()
+                })
         })
         .collect::<io::Result<Vec<_>>>()?;
 

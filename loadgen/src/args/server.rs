@@ -1,5 +1,7 @@
 use clap::Args;
 
+use super::Place;
+use crate::host;
 use crate::server::MetricsUrl;
 
 /// How the broker is looked at, and the machine before.
@@ -18,4 +20,11 @@ pub(crate) struct Watch {
     /// Tell whether this machine can give what is asked, and end
     #[arg(long)]
     pub(crate) preflight: bool,
+}
+
+impl Place {
+    /// Shards of a broker of our own for so many clients.
+    pub(crate) fn shards_for(&self, clients: u32) -> u16 {
+        self.shards.unwrap_or_else(|| host::shards(clients))
+    }
 }

@@ -121,6 +121,7 @@ impl Report {
             closes: faults.closes,
             broker: Broker::new(marks, deliveries.delivered, received, subscribed),
             generator,
+            host: None,
             intervals: Vec::new(),
         };
         report.verdict = report.judge();

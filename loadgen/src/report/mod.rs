@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::HostManifest;
+
 /// Version of the JSON's schema. A member that is added keeps it; one that
 /// changes its meaning or goes raises it.
 pub(crate) const SCHEMA: u32 = 1;
@@ -44,6 +46,9 @@ pub(crate) struct Report {
     pub(crate) generator: Generator,
     /// None where the broker is neither our own nor can be looked at.
     pub(crate) broker: Option<Broker>,
+    /// The generator's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<HostManifest>,
     /// Second by second; not in the JSON, but the source of its series.
     #[serde(skip)]
     pub(crate) intervals: Vec<Interval>,
