@@ -1,5 +1,9 @@
 //! The command line.
 
+mod server;
+
+pub(crate) use server::Watch;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +12,7 @@ use thiserror::Error;
 use webrocket::limits::SHARDS_MAX;
 use webrocket::model::VhostPath;
 
+use crate::host;
 use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
 use crate::payload::DATA_BYTES_MIN;
 use crate::plan::Plan;
@@ -59,6 +64,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
+    pub(crate) watch: Watch,
+    #[command(flatten)]
     pub(crate) load: Load,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -80,10 +87,10 @@ pub(crate) struct Place {
     #[arg(long, conflicts_with = "url")]
     pub(crate) self_host: bool,
 
-    /// Shards of the self-hosted broker
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "self_host")]
+    /// Shards of the self-hosted broker; unless told half of the cores, more where open files ask for it
+    #[arg(long, value_name = "N", requires = "self_host")]
     #[arg(value_parser = value_parser!(u16).range(1..=SHARDS_MAX as i64))]
-    pub(crate) shards: u16,
+    pub(crate) shards: Option<u16>,
 }
 
 /// What the load is.
@@ -130,10 +137,10 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub(crate) drain: Phase,
 
-    /// Threads that the clients are spread over
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads that the clients are spread over; unless told as --shards
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
-    pub(crate) threads: u16,
+    pub(crate) threads: Option<u16>,
 
     /// Broadcast nothing; stay connected
     #[arg(long)]
@@ -197,9 +204,10 @@ impl Load {
                 needed,
             });
         }
-        if u32::from(self.threads) > self.clients {
+        let threads = self.threads.unwrap_or_else(|| host::threads(self.clients));
+        if u32::from(threads) > self.clients {
             return Err(Mismatch::TooFewForThreads {
-                threads: self.threads,
+                threads,
                 clients: self.clients,
             });
         }
@@ -211,7 +219,7 @@ impl Load {
             clients: self.clients,
             channels: self.channels,
             publishers_per_channel,
-            threads: self.threads,
+            threads,
             rate: self.rate.0,
             data_bytes: self.size as usize,
             connect_rate: self.connect_rate.0,

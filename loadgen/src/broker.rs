@@ -6,11 +6,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use crate::args::{Place, Target};
+use crate::args::{Place, Target, Watch};
 use crate::limits::OPENERS_MAX;
 use crate::plan::channel_name;
 use crate::process::Usage;
 use crate::selfhost::{SelfHostError, SelfHosted};
+use crate::server::{FetchError, MetricsUrl, Source};
 
 /// Where all roles of a run connect.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Broker {
     pub(crate) backend: Option<kosmonaut::Url>,
     /// Where operators ask, `/metrics` too; none where it is not known.
     pub(crate) admin: Option<SocketAddr>,
+    /// Where to look at what it spends.
+    pub(crate) source: Source,
     /// Our own.
     hosted: Option<SelfHosted>,
 }
@@ -43,6 +46,17 @@ pub(crate) enum BrokerError {
         /// What the resolver says.
         source: io::Error,
     },
+    /// No process, or another user's.
+    #[error("cannot look at process {pid} (--server-pid): {source}")]
+    Process {
+        /// As given.
+        pid: u32,
+        /// What `/proc` says.
+        source: procfs::ProcError,
+    },
+    /// The address leads to no metrics.
+    #[error("cannot read the broker's metrics (--metrics-url): {0}")]
+    Metrics(#[from] FetchError),
     /// The backend refuses a channel.
     #[error("cannot open channel {channel}: {source}")]
     Channel {
@@ -54,13 +68,14 @@ pub(crate) enum BrokerError {
 }
 
 impl Broker {
-    /// Starts a broker where `place` asks for one, or finds the one it names.
+    /// Starts a broker where `place` asks for one, with shards for so many
+    /// clients, or finds the one it names.
     ///
     /// # Errors
     /// It does not start, or its name leads nowhere.
-    pub(crate) fn at(place: &Place) -> Result<Self, BrokerError> {
+    pub(crate) fn at(place: &Place, clients: u32) -> Result<Self, BrokerError> {
         if place.self_host {
-            return Self::start(place.shards);
+            return Self::start(place.shards_for(clients));
         }
         let Target { host, port, path } = &place.url;
         let host = format!("{host}:{port}");
@@ -71,6 +86,7 @@ impl Broker {
             vhost: path.as_str().to_owned(),
             backend: place.backend.clone(),
             admin: None,
+            source: Source::default(),
             hosted: None,
         })
     }
@@ -88,8 +104,28 @@ impl Broker {
             vhost: hosted.vhost().to_owned(),
             backend: Some(backend),
             admin: Some(hosted.admin_addr()),
+            source: Source {
+                pid: Some(hosted.pid()),
+                metrics: MetricsUrl::at(hosted.admin_addr()).ok(),
+            },
             hosted: Some(hosted),
         })
+    }
+
+    /// The same, looked at as `watch` asks. Tries that once.
+    ///
+    /// # Errors
+    /// There is nothing to see.
+    pub(crate) fn watched(mut self, watch: &Watch) -> Result<Self, BrokerError> {
+        if let Some(pid) = watch.server_pid {
+            Usage::of(pid).map_err(|source| BrokerError::Process { pid, source })?;
+            self.source.pid = Some(pid);
+        }
+        if let Some(url) = &watch.metrics_url {
+            url.fetch()?;
+            self.source.metrics = Some(url.clone());
+        }
+        Ok(self)
     }
 
     /// Opens the channels of a run, where there is a backend to do so. A channel
@@ -130,7 +166,7 @@ impl Broker {
 
     /// Its process, where it is known.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.hosted.as_ref().map(SelfHosted::pid)
+        self.source.pid
     }
 
     /// What its process has used; nothing once it has died.

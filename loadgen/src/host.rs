@@ -1,5 +1,14 @@
 //! Whether this machine can give what a run asks for, said before it starts.
 
+mod lack;
+mod manifest;
+mod share;
+
+pub(crate) use lack::Lack;
+pub(crate) use manifest::{About, HostManifest};
+pub(crate) use share::{shards, threads};
+
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -7,30 +16,36 @@ use std::net::SocketAddr;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::limits::{CLIENTS_PER_SOURCE, DESCRIPTORS_SPARE};
+use crate::limits::CLIENTS_PER_SOURCE;
 use crate::plan::{Plan, has_many_sources};
+use lack::Lacks;
 
 /// What the machine lacks. The operator helps; the text says how.
 #[derive(Debug, Error)]
 pub(crate) enum HostError {
     /// Too few descriptors.
     #[error(
-        "{clients} clients need {needed} open files {by}, and the hard limit is {limit}: raise it \
-         (as root `ulimit -Hn {needed}`, LimitNOFILE= in systemd, --ulimit nofile= in docker) or \
-         use at most {most} clients"
+        "{clients} clients need {needed} open files {by}, and the hard limit is {limit}: give \
+         {option} {enough} or more, or raise it (as root `ulimit -Hn {needed}`, LimitNOFILE= in \
+         systemd, --ulimit nofile= in docker)"
     )]
     Descriptors {
         /// Asked for.
         clients: u32,
-        /// Descriptors for that.
+        /// Descriptors for that, in one table.
         needed: u64,
-        /// Which process.
+        /// Whose table.
         by: &'static str,
         /// What there is.
         limit: u64,
-        /// Clients that would fit.
-        most: u64,
+        /// What spreads them over more tables.
+        option: &'static str,
+        /// Tables that would be enough, or the most that there can be.
+        enough: u32,
     },
+    /// The broker's doctor refuses.
+    #[error("{0}")]
+    Lacks(Lack),
     /// Too few local ports.
     #[error(
         "{clients} clients need as many local ports towards {to}, and there are {ports}: widen \
@@ -65,47 +80,89 @@ pub(crate) fn raise_descriptor_limit() -> Result<u64, HostError> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Whether `plan` fits this machine, and a broker of `shards` beside it where
-/// that runs here too.
-///
-/// # Errors
-/// What is missing.
-pub(crate) fn check(
-    plan: &Plan,
-    to: SocketAddr,
-    shards: Option<u16>,
-    descriptors: u64,
-) -> Result<(), HostError> {
-    let own = DESCRIPTORS_SPARE + 4 * u64::from(plan.threads);
-    check_descriptors(plan.clients, own, "in the load generator", descriptors)?;
-    if let Some(shards) = shards {
-        let broker = DESCRIPTORS_SPARE + 16 * u64::from(shards);
-        check_descriptors(
-            plan.clients,
-            broker,
-            "in the self-hosted broker",
-            descriptors,
-        )?;
-    }
-    check_ports(plan.clients, to, local_ports())
+/// What was found before a run.
+#[derive(Debug, Default)]
+pub(crate) struct Preflight {
+    /// Each makes the run impossible.
+    pub(crate) refusals: Vec<HostError>,
+    /// Each may bend its figures.
+    pub(crate) warnings: Vec<Lack>,
 }
 
-fn check_descriptors(
-    clients: u32,
-    spare: u64,
-    by: &'static str,
-    limit: u64,
-) -> Result<(), HostError> {
-    let needed = u64::from(clients) + spare;
+impl Preflight {
+    /// Whether `plan` fits this machine, and a broker of `shards` beside it
+    /// where that runs here too. `descriptors` are those of each table.
+    pub(crate) fn look(plan: &Plan, to: SocketAddr, shards: Option<u16>, descriptors: u64) -> Self {
+        let lacks = Lacks::look(plan, shards);
+        let own = [
+            check_threads(plan.clients, plan.threads, descriptors),
+            shards.map_or(Ok(()), |shards| {
+                check_shards(plan.clients, shards, descriptors)
+            }),
+            check_ports(plan.clients, to, local_ports()),
+        ];
+        let own = own.into_iter().filter_map(Result::err);
+        let others = lacks.refusals.into_iter().map(HostError::Lacks);
+        Self {
+            refusals: own.chain(others).collect(),
+            warnings: lacks.warnings,
+        }
+    }
+
+    /// Tells, on standard error, what may keep clients out. `--preflight` tells all.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) fn pass(self) -> Result<(), HostError> {
+        for lack in self.warnings.iter().filter(|it| it.keeps_clients_out()) {
+            eprintln!("loadgen: {lack}");
+        }
+        self.refusals.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl fmt::Display for Preflight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for refusal in &self.refusals {
+            writeln!(f, "FAILURE  {refusal}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "WARNING  {warning}")?;
+        }
+        f.write_str(match self.refusals.is_empty() {
+            true => "This machine can give what is asked.\n",
+            false => "This machine can't give what is asked.\n",
+        })
+    }
+}
+
+fn check_threads(clients: u32, threads: u16, limit: u64) -> Result<(), HostError> {
+    let needed = share::thread_descriptors(clients, threads.into());
     if needed <= limit {
         return Ok(());
     }
     Err(HostError::Descriptors {
         clients,
         needed,
-        by,
+        by: "in each thread of clients",
         limit,
-        most: limit.saturating_sub(spare),
+        option: "--threads",
+        enough: share::threads_for(clients, limit),
+    })
+}
+
+fn check_shards(clients: u32, shards: u16, limit: u64) -> Result<(), HostError> {
+    let needed = share::shard_descriptors(clients, shards.into());
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(HostError::Descriptors {
+        clients,
+        needed,
+        by: "in the fullest shard of the self-hosted broker",
+        limit,
+        option: "--shards",
+        enough: share::shards_for(clients, limit),
     })
 }
 
@@ -136,14 +193,33 @@ fn parse_port_range(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TABLE_SPARE;
 
     #[test]
     fn descriptors_at_the_bound_and_past_it() {
-        assert!(check_descriptors(100, 64, "here", 164).is_ok());
-        let refused = check_descriptors(101, 64, "here", 164);
+        let limit = 100 + TABLE_SPARE;
+        assert!(check_threads(200, 2, limit).is_ok());
+        let refused = check_threads(201, 2, limit);
         let text = refused.expect_err("too many").to_string();
-        assert!(text.contains("165 open files here"), "{text}");
-        assert!(text.contains("at most 100 clients"), "{text}");
+        assert!(text.contains("229 open files in each thread"), "{text}");
+        assert!(text.contains("give --threads 3 or more"), "{text}");
+        assert!(check_shards(100, 1, limit).is_ok());
+        let refused = check_shards(101, 1, limit);
+        let text = refused.expect_err("too many").to_string();
+        assert!(text.contains("give --shards 2 or more"), "{text}");
+    }
+
+    #[test]
+    fn all_refusals_are_told_and_the_first_one_ends_the_run() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 1));
+        let plan = Plan::example(1000);
+        let preflight = Preflight::look(&plan, loopback, Some(1), TABLE_SPARE);
+        let told = preflight.to_string();
+        assert!(told.contains("--threads"), "{told}");
+        assert!(told.contains("--shards"), "{told}");
+        assert!(told.ends_with("can't give what is asked.\n"), "{told}");
+        let first = preflight.pass().expect_err("a refusal").to_string();
+        assert!(first.contains("--threads"), "{first}");
     }
 
     #[test]

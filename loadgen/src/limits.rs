@@ -71,9 +71,6 @@ pub(crate) const PHASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// pair of addresses unless told otherwise.
 pub(crate) const CLIENTS_PER_SOURCE: u32 = 25_000;
 
-/// Descriptors beside those of the clients: standard streams, rings, files of `/proc`.
-pub(crate) const DESCRIPTORS_SPARE: u64 = 64;
-
 /// Lateness of sends (p99) past which latencies are the generator's, not the broker's.
 pub(crate) const LATENESS_P99_MAX: Duration = Duration::from_millis(5);
 
@@ -82,3 +79,25 @@ pub(crate) const THREAD_CPU_PERCENT_MAX: f64 = 90.0;
 
 /// Connections over which the channels of a run are opened at one time.
 pub(crate) const OPENERS_MAX: u32 = 32;
+
+/// Time that a broker has to tell its metrics: a border of a phase waits for it.
+pub(crate) const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of a broker's metrics: a thousand vhosts take a tenth of it.
+pub(crate) const METRICS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Shards whose metrics are read; a broker has fewer, and a broken page must
+/// not fill the memory.
+pub(crate) const METRICS_SHARDS_MAX: usize = 1024;
+
+/// Descriptors of a thread of clients, or of a shard, besides its clients':
+/// standard streams, rings, listeners, and the wake-ups that every table keeps.
+pub(crate) const TABLE_SPARE: u64 = 128;
+
+/// Clients that a thread or a shard of an automatic number has at least: fewer
+/// are no work for a core.
+pub(crate) const CLIENTS_PER_THREAD_MIN: u32 = 1000;
+
+/// How far a shard's share of connections may be above the mean, in standard
+/// deviations: one run in a hundred million is past it.
+pub(crate) const SHARE_SIGMAS: f64 = 6.0;

@@ -16,19 +16,21 @@ mod report;
 mod run;
 mod schedule;
 mod selfhost;
+mod server;
 mod timeline;
 mod tracker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{CommandFactory, Parser};
 use thiserror::Error;
 
 use args::{Cli, Options, Role};
 use broker::{Broker, BrokerError};
-use host::HostError;
+use host::{About, HostError, HostManifest, Preflight};
 use plan::Plan;
 use report::{Report, Verdict};
 use run::RunError;
@@ -61,26 +63,56 @@ fn main() -> ExitCode {
         let kind = clap::error::ErrorKind::ArgumentConflict;
         Cli::command().error(kind, mismatch).exit()
     });
-    match load(&cli.options, plan) {
-        Ok(verdict) => verdict.exit_code(),
-        Err(error) => {
-            eprintln!("loadgen: {error}");
-            error.exit_code()
-        }
-    }
+    let done = match cli.options.watch.preflight {
+        true => preflight(&cli.options, &plan),
+        false => load(cli.options, plan).map(Verdict::exit_code),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("loadgen: {error}");
+        error.exit_code()
+    })
 }
 
-fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
+/// Where a broker of our own listens makes no difference on loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
+    let descriptors = host::raise_descriptor_limit()?;
+    let (to, shards) = match options.place.self_host {
+        true => (LOOPBACK, Some(options.place.shards_for(plan.clients))),
+        false => (Broker::at(&options.place, plan.clients)?.websocket, None),
+    };
+    let preflight = Preflight::look(plan, to, shards, descriptors);
+    print!("{preflight}");
+    Ok(ExitCode::from(match preflight.refusals.is_empty() {
+        true => 0,
+        false => 2,
+    }))
+}
+
+fn load(options: Options, plan: Plan) -> Result<Verdict, Error> {
+    let started = SystemTime::now();
     let descriptors = host::raise_descriptor_limit()?;
     if options.place.self_host {
-        // Refused before a broker is started for nothing; where it listens
-        // makes no difference on loopback.
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        host::check(&plan, loopback, Some(options.place.shards), descriptors)?;
+        // Refused before a broker is started for nothing.
+        let shards = options.place.shards_for(plan.clients);
+        Preflight::look(&plan, LOOPBACK, Some(shards), descriptors).pass()?;
     }
-    let broker = Broker::at(&options.place)?;
-    host::check(&plan, broker.websocket, None, descriptors)?;
-    let report = run::run(plan, &broker)?;
+    let broker = Broker::at(&options.place, plan.clients)?.watched(&options.watch)?;
+    if !options.place.self_host {
+        Preflight::look(&plan, broker.websocket, None, descriptors).pass()?;
+    }
+    let mut report = run::run(plan, &broker)?;
+    let metrics = broker
+        .source
+        .metrics
+        .as_ref()
+        .and_then(|it| it.fetch().ok());
+    report.host = Some(HostManifest::here(About {
+        started,
+        to: broker.websocket,
+        broker_version: metrics.as_ref().map(|it| it.version.as_str()),
+    }));
     print(&report, options.output.json)?;
     Ok(report.verdict)
 }

@@ -1,9 +1,9 @@
 //! What a process has used, from `/proc`.
 
-use std::fs;
-use std::io;
 use std::time::Duration;
 
+use procfs::ProcResult;
+use procfs::process::Process;
 use rustix::param::clock_ticks_per_second;
 
 /// What one process has used so far.
@@ -11,42 +11,80 @@ use rustix::param::clock_ticks_per_second;
 pub(crate) struct Usage {
     /// User and system time of all its threads; ticks of 10 ms.
     pub(crate) cpu: Duration,
+    /// The system's part of that.
+    pub(crate) system: Duration,
     /// Memory that is resident now, in bytes.
     pub(crate) resident_bytes: u64,
 }
 
 impl Usage {
-    /// What process `pid` has used.
+    /// What process `pid` has used. Takes longer the more memory it has: for the
+    /// borders of phases.
     ///
     /// # Errors
-    /// It is gone, or `/proc` is not there.
-    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+    /// It is gone, is another user's, or `/proc` is not there.
+    pub(crate) fn of(pid: u32) -> ProcResult<Self> {
+        let process = open(pid)?;
+        let stat = process.stat()?;
         // The figures in `stat` and `status` lag behind by some pages per
         // thread; the roll-up is counted when it is read.
-        let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let parsed = cpu_ticks(&stat).zip(resident_kib(&memory));
-        let (ticks, kib) = parsed.ok_or(io::ErrorKind::InvalidData)?;
+        let rollup = process.smaps_rollup()?.memory_map_rollup;
+        let sizes = rollup.iter().filter_map(|map| map.extension.map.get("Rss"));
         Ok(Self {
-            cpu: Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64),
-            resident_bytes: kib * 1024,
+            cpu: time(stat.utime + stat.stime),
+            system: time(stat.stime),
+            resident_bytes: sizes.sum(),
         })
     }
 }
 
-/// Fields 14 and 15 of proc(5) `stat`. The second field is a name in brackets
-/// that may hold anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_ascii_whitespace().skip(11);
-    let user: u64 = times.next()?.parse().ok()?;
-    let system: u64 = times.next()?.parse().ok()?;
-    Some(user + system)
+/// What one thread has used so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadUsage {
+    /// At most 15 bytes.
+    pub(crate) name: String,
+    /// User and system time; ticks of 10 ms.
+    pub(crate) cpu: Duration,
 }
 
-fn resident_kib(rollup: &str) -> Option<u64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+/// How often threads gave up their cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Switches {
+    /// To wait.
+    pub(crate) voluntary: u64,
+    /// Because another was given it.
+    pub(crate) involuntary: u64,
+}
+
+/// What each thread of process `pid` has used, and their switches together. A
+/// thread that ends meanwhile is left out.
+///
+/// # Errors
+/// As [`Usage::of`].
+pub(crate) fn threads(pid: u32) -> ProcResult<(Vec<ThreadUsage>, Switches)> {
+    let mut threads = Vec::new();
+    let mut switches = Switches::default();
+    for task in open(pid)?.tasks()? {
+        let Ok((stat, status)) = task.and_then(|task| Ok((task.stat()?, task.status()?))) else {
+            continue;
+        };
+        switches.voluntary += status.voluntary_ctxt_switches.unwrap_or(0);
+        switches.involuntary += status.nonvoluntary_ctxt_switches.unwrap_or(0);
+        threads.push(ThreadUsage {
+            cpu: time(stat.utime + stat.stime),
+            name: stat.comm,
+        });
+    }
+    Ok((threads, switches))
+}
+
+fn open(pid: u32) -> ProcResult<Process> {
+    let pid = i32::try_from(pid).map_err(|_| procfs::ProcError::NotFound(None))?;
+    Process::new(pid)
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
 }
 
 #[cfg(test)]
@@ -54,23 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_and_spaces() {
-        let stat = "7 (a) b) c) S 1 7 7 0 -1 4194560 210 0 0 0 31 11 0 0 20 0 1 0 99 2 3 18";
-        assert_eq!(cpu_ticks(stat), Some(42));
-        assert_eq!(cpu_ticks("7 (a) S 1"), None);
-    }
-
-    #[test]
-    fn resident_memory() {
-        let rollup = "00400000-7fff [rollup]\nRss:                 892 kB\nPss:  1 kB\n";
-        assert_eq!(resident_kib(rollup), Some(892));
-        assert_eq!(resident_kib("Pss: 1 kB"), None);
-    }
-
-    #[test]
     fn this_process_has_memory() {
         let usage = Usage::of(std::process::id()).expect("/proc");
         assert!(usage.resident_bytes > 0);
-        assert!(Usage::of(u32::MAX).is_err());
+        assert!(usage.system <= usage.cpu);
+        for nobody in [u32::MAX, i32::MAX as u32] {
+            assert!(Usage::of(nobody).is_err());
+            assert!(threads(nobody).is_err());
+        }
+    }
+
+    #[test]
+    fn this_thread_is_among_the_threads() {
+        let thread = std::thread::Builder::new().name("one (of) many".into());
+        let seen = thread.spawn(|| threads(std::process::id()).expect("/proc"));
+        let (threads, switches) = seen.expect("a thread").join().expect("an end");
+        assert!(threads.iter().any(|thread| thread.name == "one (of) many"));
+        assert!(switches.voluntary > 0);
     }
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
+
+use webrocket::sys::unshare_descriptors;
 
 use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
@@ -20,6 +23,7 @@ use crate::process::Usage;
 use crate::progress::Progress;
 use crate::pump::{Outcome, Pump};
 use crate::report::{Marks, Report, Sample};
+use crate::server::Observation;
 use crate::timeline::{Shared, Timeline, nanoseconds};
 
 /// Why there is nothing to report.
@@ -56,6 +60,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
 
     let plan = Arc::new(plan);
     let before = Sample::take(broker);
+    let first_look = broker.source.observe();
     let shared = Arc::new(Shared::new());
     let threads = (0..plan.threads)
         .map(|number| {
@@ -63,7 +68,11 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
             let (to, door) = (broker.websocket, Door::new(&broker.host, &broker.vhost));
             thread::Builder::new()
                 .name(format!("clients-{number}"))
-                .spawn(move || Pump::new(plan, shared, to, door, number, run)?.run())
+                .spawn(move || {
+                    // The limit of descriptors counts for each thread then.
+                    unshare_descriptors([])?;
+                    Pump::new(plan, shared, to, door, number, run)?.run()
+                })
         })
         .collect::<io::Result<Vec<_>>>()?;
 
@@ -74,7 +83,9 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         broker,
         interrupts: &mut interrupts,
     };
-    let marks = runtime.block_on(conductor.conduct(before));
+    let mut marks = runtime.block_on(conductor.conduct(before));
+    marks.looks.before = first_look;
+    marks.is_shared = broker.source.pid.is_some();
     let outcomes = threads
         .into_iter()
         .map(join)
@@ -117,11 +128,13 @@ impl Conductor<'_> {
         self.shared.begin(timeline);
         let mut whole = self.wait_until(start_ns).await;
         marks.settled = Sample::take(self.broker);
+        marks.looks.settled = self.look().await;
         if whole {
             Progress::tell("warm-up", warmup);
             whole = self.wait_until(timeline.measure_ns).await;
         }
         marks.measured_from = Sample::take(self.broker);
+        marks.looks.measured_from = self.look().await;
         if whole {
             let label = if self.plan.publishers() == 0 {
                 "idle"
@@ -133,13 +146,24 @@ impl Conductor<'_> {
         }
         marks.interrupted = !whole;
         marks.measured_to = Sample::take(self.broker);
+        marks.looks.measured_to = self.look().await;
         let end_ns = self.shared.end_ns(&timeline);
         marks.measured = Duration::from_nanos(end_ns.saturating_sub(timeline.measure_ns));
         Progress::tell("drain", drain);
         if !self.wait_until(end_ns + timeline.drain_ns).await {
             process::exit(1);
         }
+        marks.looks.drained = self.look().await;
         marks
+    }
+
+    /// Looks at the broker, on a thread of the runtime's: this one goes on
+    /// waiting for an interrupt.
+    async fn look(&self) -> Observation {
+        let source = self.broker.source.clone();
+        spawn_blocking(move || source.observe())
+            .await
+            .unwrap_or_default()
     }
 
     /// Until every client has joined or failed; tells whether nothing came between.

@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(super) window: Range<u64>,
     pub(crate) tracker: Tracker,
     pub(crate) deliveries: Deliveries,
+    /// Broadcasts of any time and kind, as the broker counts them.
+    pub(crate) received: u64,
     pub(crate) histograms: Histograms,
     pub(crate) faults: Faults,
 }
@@ -72,6 +74,7 @@ impl Tally {
             window: 0..0,
             tracker: Tracker::new(clients, plan.publishers_per_channel as usize, GAPS_MAX),
             deliveries: Deliveries::default(),
+            received: 0,
             histograms: Histograms::new(),
             faults: Faults::default(),
         }
@@ -80,8 +83,14 @@ impl Tally {
     /// `slot` is the client's place in this thread, `number` that in the run.
     pub(super) fn handle_seen(&mut self, slot: usize, number: u32, seen: Seen, now_ns: u64) {
         match seen {
-            Seen::Load(stamp) => self.handle_load(slot, number, &stamp, now_ns),
-            Seen::Damaged => self.deliveries.strange += 1,
+            Seen::Load(stamp) => {
+                self.received += 1;
+                self.handle_load(slot, number, &stamp, now_ns);
+            }
+            Seen::Damaged => {
+                self.received += 1;
+                self.deliveries.strange += 1;
+            }
             Seen::Error(code) => count(&mut self.faults.errors, code),
             Seen::Closed(code) => count(&mut self.faults.closes, code),
             Seen::Subscribed => {}

@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::distribution::microseconds;
 use super::{
     Broadcasts, Broker, Connections, DeliveryCounts, Distribution, Generator, Latency, Load,
-    Report, SCHEMA, Verdict, Warning,
+    Report, SCHEMA, Spent, Verdict, Warning,
 };
 use crate::client::Fault;
 use crate::limits::{LATENESS_P99_MAX, THREAD_CPU_PERCENT_MAX};
 use crate::plan::Plan;
 use crate::process::Usage;
 use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher};
+use crate::server::Observations;
 
 /// The phases' borders as the coordinator saw them.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,10 @@ pub(crate) struct Marks {
     pub(crate) settled: Sample,
     pub(crate) measured_from: Sample,
     pub(crate) measured_to: Sample,
+    /// What was seen of the broker at the same borders.
+    pub(crate) looks: Observations,
+    /// The clients are on the broker's machine.
+    pub(crate) is_shared: bool,
 }
 
 /// What the processes had used at one time.
@@ -64,8 +69,10 @@ impl Report {
         let mut deliveries = Deliveries::default();
         let mut faults = Faults::default();
         let mut histograms = Histograms::new();
+        let mut received = 0;
         for Outcome { tally, .. } in outcomes {
             deliveries.add(&tally.deliveries);
+            received += tally.received;
             faults.add(&tally.faults);
             histograms.add(&tally.histograms);
         }
@@ -112,8 +119,9 @@ impl Report {
             }),
             errors: faults.errors,
             closes: faults.closes,
-            broker: Broker::new(marks, deliveries.delivered, subscribed),
+            broker: Broker::new(marks, deliveries.delivered, received, subscribed),
             generator,
+            host: None,
             intervals: Vec::new(),
         };
         report.verdict = report.judge();
@@ -250,7 +258,7 @@ impl Generator {
 }
 
 impl Broker {
-    fn new(marks: &Marks, delivered: u64, clients: u64) -> Option<Self> {
+    fn new(marks: &Marks, delivered: u64, received: u64, clients: u64) -> Option<Self> {
         marks.before.broker?;
         let of = |sample: &Sample| sample.broker.unwrap_or_default();
         let used = of(&marks.measured_to)
@@ -262,6 +270,7 @@ impl Broker {
             cpu_us_per_delivery: (delivered > 0).then(|| us / delivered as f64),
             resident_bytes_per_client: grown_per_client(marks, clients, of),
             resident_bytes: of(&marks.settled).resident_bytes,
+            spent: Spent::new(marks, delivered, received, clients),
         })
     }
 }

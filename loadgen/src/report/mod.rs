@@ -5,17 +5,21 @@
 mod build;
 mod distribution;
 mod interval;
+mod spent;
 mod text;
 
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use interval::{Interval, Tag};
+pub(crate) use spent::Spent;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
+
+use crate::host::HostManifest;
 
 /// Version of the JSON's schema. A member that is added keeps it; one that
 /// changes its meaning or goes raises it.
@@ -40,8 +44,11 @@ pub(crate) struct Report {
     /// Close frames by code.
     pub(crate) closes: BTreeMap<u16, u64>,
     pub(crate) generator: Generator,
-    /// None where the broker is not our own.
+    /// None where the broker is neither our own nor can be looked at.
     pub(crate) broker: Option<Broker>,
+    /// The generator's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<HostManifest>,
     /// Second by second; not in the JSON, but the source of its series.
     #[serde(skip)]
     pub(crate) intervals: Vec<Interval>,
@@ -158,6 +165,9 @@ pub(crate) struct Broker {
     pub(crate) cpu_us_per_delivery: Option<f64>,
     pub(crate) resident_bytes_per_client: Option<u64>,
     pub(crate) resident_bytes: u64,
+    /// None where it could only be asked how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spent: Option<Spent>,
 }
 
 impl Verdict {
