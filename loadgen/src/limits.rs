@@ -82,3 +82,6 @@ pub(crate) const THREAD_CPU_PERCENT_MAX: f64 = 90.0;
 
 /// Connections over which the channels of a run are opened at one time.
 pub(crate) const OPENERS_MAX: u32 = 32;
+
+/// Bytes of a scenario file. Past it the file is something else.
+pub(crate) const SCENARIO_BYTES_MAX: u64 = 64 * 1024;

@@ -14,6 +14,7 @@ mod progress;
 mod pump;
 mod report;
 mod run;
+mod scenario;
 mod schedule;
 mod selfhost;
 mod timeline;
@@ -23,7 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use thiserror::Error;
 
 use args::{Cli, Options, Role};
@@ -47,7 +48,7 @@ enum Error {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = scenario::parse(std::env::args_os());
     if let Some(Role::SelfHostedBroker { shards }) = cli.role {
         return match selfhost::serve(shards) {
             Ok(()) => ExitCode::SUCCESS,
