@@ -85,3 +85,13 @@ pub(crate) const OPENERS_MAX: u32 = 32;
 
 /// Bytes of a scenario file. Past it the file is something else.
 pub(crate) const SCENARIO_BYTES_MAX: u64 = 64 * 1024;
+
+/// Spans of a shape: a day of seconds.
+pub(crate) const SHAPE_SPANS_MAX: usize = 86_400;
+
+/// Bytes of a shape's file: its spans, written with room to read them.
+pub(crate) const SHAPE_BYTES_MAX: u64 = 512 * SHAPE_SPANS_MAX as u64;
+
+/// Bytes of a delivered frame beside the data of its broadcast: the frame's
+/// header, the event's name, the session's id and the channel.
+pub(crate) const DELIVERY_AROUND_BYTES: usize = 100;

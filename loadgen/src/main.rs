@@ -7,6 +7,7 @@ mod broker;
 mod client;
 mod host;
 mod limits;
+mod pace;
 mod payload;
 mod plan;
 mod process;
@@ -17,6 +18,7 @@ mod run;
 mod scenario;
 mod schedule;
 mod selfhost;
+mod shape;
 mod timeline;
 mod tracker;
 
