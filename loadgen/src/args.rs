@@ -16,6 +16,7 @@ use crate::host;
 use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
 use crate::payload::DATA_BYTES_MIN;
 use crate::plan::Plan;
+use crate::scenario;
 
 const AFTER_HELP: &str = "\
 Broadcasts are sent on a fixed schedule, whatever the broker does. Latency is
@@ -34,9 +35,13 @@ Examples:
   loadgen --url ws://127.0.0.1:8080/demo --backend wr://TOKEN@127.0.0.1:8081/demo
   loadgen --self-host --clients 10000 --idle";
 
+fn after_help() -> String {
+    format!("{}\n{AFTER_HELP}", scenario::overview())
+}
+
 /// Puts load on a WebRocket broker and measures what becomes of it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP, override_usage = "loadgen [OPTIONS]")]
+#[command(version, after_help = after_help(), override_usage = "loadgen [OPTIONS]")]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 // The last of two wins, so that scripts can add to a set of their own.
 #[command(args_override_self = true)]
@@ -61,6 +66,10 @@ pub(crate) enum Role {
 /// What a user may choose.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
+    /// Options under a name, as chat, or in a TOML file; those given here win
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) scenario: Option<String>,
+
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

@@ -101,3 +101,16 @@ pub(crate) const CLIENTS_PER_THREAD_MIN: u32 = 1000;
 /// How far a shard's share of connections may be above the mean, in standard
 /// deviations: one run in a hundred million is past it.
 pub(crate) const SHARE_SIGMAS: f64 = 6.0;
+
+/// Bytes of a scenario file. Past it the file is something else.
+pub(crate) const SCENARIO_BYTES_MAX: u64 = 64 * 1024;
+
+/// Spans of a shape: a day of seconds.
+pub(crate) const SHAPE_SPANS_MAX: usize = 86_400;
+
+/// Bytes of a shape's file: its spans, written with room to read them.
+pub(crate) const SHAPE_BYTES_MAX: u64 = 512 * SHAPE_SPANS_MAX as u64;
+
+/// Bytes of a delivered frame beside the data of its broadcast: the frame's
+/// header, the event's name, the session's id and the channel.
+pub(crate) const DELIVERY_AROUND_BYTES: usize = 100;

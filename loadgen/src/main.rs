@@ -7,6 +7,7 @@ mod broker;
 mod client;
 mod host;
 mod limits;
+mod pace;
 mod payload;
 mod plan;
 mod process;
@@ -14,9 +15,11 @@ mod progress;
 mod pump;
 mod report;
 mod run;
+mod scenario;
 mod schedule;
 mod selfhost;
 mod server;
+mod shape;
 mod timeline;
 mod tracker;
 
@@ -25,7 +28,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use thiserror::Error;
 
 use args::{Cli, Options, Role};
@@ -49,7 +52,7 @@ enum Error {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = scenario::parse(std::env::args_os());
     if let Some(Role::SelfHostedBroker { shards }) = cli.role {
         return match selfhost::serve(shards) {
             Ok(()) => ExitCode::SUCCESS,
