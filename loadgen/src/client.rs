@@ -46,6 +46,8 @@ enum Stage {
 /// What happened on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
+    /// The broker has said `:connected`; the subscription is asked for.
+    Connected,
     /// The client is subscribed.
     Subscribed,
     /// A broadcast of a load generator.
@@ -220,6 +222,7 @@ impl Client {
         match (self.stage, Message::read(text)) {
             (Stage::Greeting, Message::Connected) => {
                 self.stage = Stage::Subscribing;
+                see(Seen::Connected);
                 let mut request = Vec::with_capacity(64);
                 write_subscribe(&mut request, channel);
                 write_message(out, &request);

@@ -114,3 +114,24 @@ pub(crate) const SHAPE_BYTES_MAX: u64 = 512 * SHAPE_SPANS_MAX as u64;
 /// Bytes of a delivered frame beside the data of its broadcast: the frame's
 /// header, the event's name, the session's id and the channel.
 pub(crate) const DELIVERY_AROUND_BYTES: usize = 100;
+
+/// Spans of a run that are told apart; one takes some kilobytes. A longer run
+/// has longer spans.
+pub(crate) const SPANS_MAX: usize = 3600;
+
+/// Shortest span.
+pub(crate) const SPAN_MIN: Duration = Duration::from_secs(1);
+
+/// How late a broadcast may leave before its tick counts as missed: ten times
+/// what a wake-up takes on an idle machine.
+pub(crate) const TICK_LATE_MAX: Duration = Duration::from_millis(1);
+
+/// Share of missed ticks past which the schedule was not kept.
+pub(crate) const MISSED_TICKS_PERCENT_MAX: f64 = 1.0;
+
+/// Receive lag (p99) past which latencies are the generator's, not the broker's.
+pub(crate) const RECEIVE_LAG_P99_MAX: Duration = Duration::from_millis(5);
+
+/// Nanoseconds of a wait for events below which there was none: they had been
+/// there before. A wake-up takes twice as long at the least.
+pub(crate) const POLL_INSTANT_NS: u64 = 10_000;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::limits::CLIENTS_PER_SOURCE;
+use crate::limits::{CLIENTS_PER_SOURCE, SPAN_MIN, SPANS_MAX};
+use crate::timeline::nanoseconds;
 
 /// A run. Clients are numbered from 0; client `n` is subscribed to channel
 /// `n % channels`, belongs to thread `n % threads` and is a publisher while
@@ -47,6 +48,14 @@ impl Plan {
     /// All publishers of the run.
     pub(crate) fn publishers(&self) -> u32 {
         self.publishers_per_channel * self.channels
+    }
+
+    /// How long a span of the series is: a second, unless the run is long.
+    pub(crate) fn span_ns(&self) -> u64 {
+        let ramp = Duration::from_secs_f64(f64::from(self.clients) / self.connect_rate);
+        let whole = ramp + self.warmup + self.duration + self.drain;
+        let seconds = whole.as_secs().div_ceil(SPANS_MAX as u64);
+        nanoseconds(SPAN_MIN.max(Duration::from_secs(seconds)))
     }
 
     /// The numbers of a thread's clients.

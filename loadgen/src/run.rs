@@ -1,6 +1,8 @@
 //! One run from the first connection to the last: the threads, the order of
 //! the phases, interrupts, and what is measured at their borders.
 
+mod ticks;
+
 use std::io;
 use std::process;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::pump::{Outcome, Pump};
 use crate::report::{Marks, Report, Sample};
 use crate::server::Observation;
 use crate::timeline::{Shared, Timeline, nanoseconds};
+use ticks::Ticks;
 
 /// Why there is nothing to report.
 #[derive(Debug, Error)]
@@ -83,7 +86,12 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         broker,
         interrupts: &mut interrupts,
     };
-    let mut marks = runtime.block_on(conductor.conduct(before));
+    let mut marks = runtime.block_on(async {
+        let ticks = Ticks::start(&shared, broker.source.pid);
+        let mut marks = conductor.conduct(before).await;
+        marks.ticks = ticks.stop();
+        marks
+    });
     marks.looks.before = first_look;
     marks.is_shared = broker.source.pid.is_some();
     let outcomes = threads
@@ -126,6 +134,7 @@ impl Conductor<'_> {
         } = *self.plan;
         let timeline = Timeline::new(start_ns, warmup, duration, drain);
         self.shared.begin(timeline);
+        marks.timeline = Some(timeline);
         let mut whole = self.wait_until(start_ns).await;
         marks.settled = Sample::take(self.broker);
         marks.looks.settled = self.look().await;
@@ -153,6 +162,7 @@ impl Conductor<'_> {
         if !self.wait_until(end_ns + timeline.drain_ns).await {
             process::exit(1);
         }
+        marks.drained_ns = self.shared.now_ns();
         marks.looks.drained = self.look().await;
         marks
     }

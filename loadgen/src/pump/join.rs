@@ -61,6 +61,7 @@ impl Pump {
                 let seat = &mut self.seats[slot];
                 seat.socket = Some(socket);
                 seat.awaits_writable = true;
+                seat.since_ns = self.shared.now_ns();
                 seat.deadline_ns = self.shared.now_ns() + nanoseconds(HANDSHAKE_TIMEOUT);
                 self.joining.push_back(slot as u32);
                 self.open += 1;

@@ -2,9 +2,11 @@
 
 mod join;
 mod load;
+mod recorder;
 mod tally;
 
-pub(crate) use tally::{Deliveries, Faults, Histograms, Tally};
+pub(crate) use recorder::{Counts, Histograms, Recorded, Recorder};
+pub(crate) use tally::{Deliveries, Faults, Tally};
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +20,9 @@ use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Flushed, Outbox, Recv, Socket, Spare};
 
 use crate::client::{Client, Door, Fault, Seen};
-use crate::limits::{LEAVE_TIMEOUT, READS_PER_CLIENT_MAX, RECEIVE_BUFFER_BYTES, SLEEP_MAX};
+use crate::limits::{
+    LEAVE_TIMEOUT, POLL_INSTANT_NS, READS_PER_CLIENT_MAX, RECEIVE_BUFFER_BYTES, SLEEP_MAX,
+};
 use crate::plan::{Plan, channel_name};
 use crate::timeline::{Shared, nanoseconds};
 use tally::count;
@@ -46,6 +50,10 @@ pub(crate) struct Pump {
     leaving: bool,
     open: usize,
     cpu: Cpu,
+    /// When the turn began.
+    turn_ns: u64,
+    /// When what this turn reads may have become readable, at the earliest.
+    ready_ns: u64,
     spare: Spare,
     buffer: Box<[u8]>,
     text: Vec<u8>,
@@ -67,6 +75,8 @@ struct Seat {
     has_hung_up: bool,
     /// When the handshake is given up.
     deadline_ns: u64,
+    /// When the step of the handshake that is under way began.
+    since_ns: u64,
 }
 
 const _: () = assert!(size_of::<Seat>() <= 128, "an idle client is small");
@@ -97,6 +107,7 @@ pub(crate) struct Cpu {
 /// What a thread brings home.
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
+    pub(crate) recorded: Recorded,
     pub(crate) publishers: Vec<Publisher>,
     /// The numbers of the clients that were subscribed, and their slots.
     pub(crate) subscribed: Vec<(u32, usize)>,
@@ -137,6 +148,8 @@ impl Pump {
             leaving: false,
             open: 0,
             cpu: Cpu::default(),
+            turn_ns: 0,
+            ready_ns: 0,
             spare: Spare::new(),
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             text: Vec::new(),
@@ -158,6 +171,7 @@ impl Pump {
         let subscribed = self.subscribed();
         self.leave()?;
         Ok(Outcome {
+            recorded: self.tally.recorder.finish(),
             tally: self.tally,
             publishers: self.publishers,
             subscribed,
@@ -204,7 +218,13 @@ impl Pump {
             Duration::ZERO
         };
         let mut events = std::mem::take(&mut self.events);
+        let asked_ns = self.shared.now_ns();
         self.driver.poll(Some(timeout), &mut events)?;
+        let told_ns = self.shared.now_ns();
+        // What is told at once may have waited since the last turn began.
+        let has_waited = told_ns - asked_ns > POLL_INSTANT_NS;
+        self.ready_ns = if has_waited { told_ns } else { self.turn_ns };
+        self.turn_ns = told_ns;
         for slot in std::mem::take(&mut self.unread) {
             self.read(slot as usize);
         }
@@ -274,11 +294,22 @@ impl Pump {
         let (mut joined, mut closed) = (false, None);
         self.out.clear();
         let (tally, leaving) = (&mut self.tally, self.leaving);
+        let ready_ns = self.ready_ns;
+        let since_ns = &mut seat.since_ns;
+        tally.recorder.handle_time(now_ns);
+        tally.handle_received(count, now_ns.saturating_sub(ready_ns));
         let result =
             seat.client
                 .handle_bytes(&self.buffer[..count], channel, &mut self.out, &mut |seen| {
                     match seen {
-                        Seen::Subscribed => joined = true,
+                        Seen::Connected => {
+                            tally.handle_connected(now_ns.saturating_sub(*since_ns));
+                            *since_ns = now_ns;
+                        }
+                        Seen::Subscribed => {
+                            joined = true;
+                            tally.handle_subscribed(now_ns.saturating_sub(*since_ns));
+                        }
                         Seen::Closed(code) => closed = Some(code),
                         _ => {}
                     }
@@ -343,6 +374,7 @@ impl Pump {
             return;
         }
         if seat.client.has_joined() {
+            self.tally.recorder.counts().ended += 1;
             count(&mut self.tally.faults.lost, fault);
         } else {
             self.count_failed(fault);
@@ -350,6 +382,7 @@ impl Pump {
     }
 
     fn count_failed(&mut self, fault: Fault) {
+        self.tally.recorder.counts().failed += 1;
         count(&mut self.tally.faults.failed, fault);
         self.shared.count_failed();
     }

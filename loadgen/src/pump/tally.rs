@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use hdrhistogram::Histogram;
-
+use super::recorder::Recorder;
 use crate::client::{Fault, Seen};
-use crate::limits::{GAPS_MAX, LATENCY_MAX};
+use crate::limits::{GAPS_MAX, TICK_LATE_MAX};
 use crate::payload::Stamp;
 use crate::plan::Plan;
 use crate::timeline::nanoseconds;
@@ -22,7 +21,9 @@ pub(crate) struct Tally {
     pub(crate) deliveries: Deliveries,
     /// Broadcasts of any time and kind, as the broker counts them.
     pub(crate) received: u64,
-    pub(crate) histograms: Histograms,
+    /// Sends that count and left more than [`TICK_LATE_MAX`] late.
+    pub(crate) missed_ticks: u64,
+    pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
 }
 
@@ -39,17 +40,6 @@ pub(crate) struct Deliveries {
     pub(crate) strange: u64,
     /// From another run on the same channels.
     pub(crate) foreign: u64,
-}
-
-/// Nanoseconds, three digits of them exact.
-#[derive(Clone, Debug)]
-pub(crate) struct Histograms {
-    /// From when a broadcast was due to its delivery.
-    pub(crate) corrected: Histogram<u64>,
-    /// From when it was sent to its delivery.
-    pub(crate) raw: Histogram<u64>,
-    /// From when it was due to when it was sent.
-    pub(crate) lateness: Histogram<u64>,
 }
 
 /// What went wrong, and how often.
@@ -75,7 +65,8 @@ impl Tally {
             tracker: Tracker::new(clients, plan.publishers_per_channel as usize, GAPS_MAX),
             deliveries: Deliveries::default(),
             received: 0,
-            histograms: Histograms::new(),
+            missed_ticks: 0,
+            recorder: Recorder::new(plan.span_ns()),
             faults: Faults::default(),
         }
     }
@@ -85,6 +76,7 @@ impl Tally {
         match seen {
             Seen::Load(stamp) => {
                 self.received += 1;
+                self.recorder.counts().delivered += 1;
                 self.handle_load(slot, number, &stamp, now_ns);
             }
             Seen::Damaged => {
@@ -93,13 +85,37 @@ impl Tally {
             }
             Seen::Error(code) => count(&mut self.faults.errors, code),
             Seen::Closed(code) => count(&mut self.faults.closes, code),
-            Seen::Subscribed => {}
+            Seen::Connected | Seen::Subscribed => {}
         }
+    }
+
+    /// `lag_ns` from when the bytes may have been there to their reading.
+    pub(super) fn handle_received(&mut self, bytes: usize, lag_ns: u64) {
+        self.recorder.counts().received_bytes += bytes as u64;
+        let lag = &mut self.recorder.histograms().receive_lag;
+        lag.saturating_record(lag_ns);
+    }
+
+    pub(super) fn handle_connected(&mut self, after_ns: u64) {
+        let connect = &mut self.recorder.histograms().connect;
+        connect.saturating_record(after_ns);
+    }
+
+    pub(super) fn handle_subscribed(&mut self, after_ns: u64) {
+        self.recorder.counts().subscribed += 1;
+        let subscribe = &mut self.recorder.histograms().subscribe;
+        subscribe.saturating_record(after_ns);
     }
 
     pub(super) fn handle_sent(&mut self, stamp: &Stamp) {
         let late_ns = stamp.sent_ns.saturating_sub(stamp.intended_ns);
-        self.histograms.lateness.saturating_record(late_ns);
+        self.recorder
+            .histograms()
+            .lateness
+            .saturating_record(late_ns);
+        let is_missed = late_ns > nanoseconds(TICK_LATE_MAX);
+        self.missed_ticks += u64::from(is_missed);
+        self.recorder.counts().missed_ticks += u64::from(is_missed);
     }
 
     fn handle_load(&mut self, slot: usize, number: u32, stamp: &Stamp, now_ns: u64) {
@@ -132,34 +148,11 @@ impl Tally {
             }
         }
         let since = |then_ns| now_ns.saturating_sub(then_ns);
-        self.histograms
+        let histograms = self.recorder.histograms();
+        histograms
             .corrected
             .saturating_record(since(stamp.intended_ns));
-        self.histograms.raw.saturating_record(since(stamp.sent_ns));
-    }
-}
-
-impl Histograms {
-    pub(crate) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), 3)
-            .expect("from 1 to more than 2, with 3 digits of at most 5");
-        Self {
-            corrected: histogram.clone(),
-            raw: histogram.clone(),
-            lateness: histogram,
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.corrected, &other.corrected),
-            (&mut self.raw, &other.raw),
-            (&mut self.lateness, &other.lateness),
-        ];
-        for (mine, theirs) in pairs {
-            // Both have the same bounds, so every value fits.
-            let _ = mine.add(theirs);
-        }
+        histograms.raw.saturating_record(since(stamp.sent_ns));
     }
 }
 
@@ -195,6 +188,7 @@ fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LATENCY_MAX;
 
     const RUN: u32 = 5;
 
@@ -232,9 +226,9 @@ mod tests {
         }
         assert_eq!(tally.deliveries.delivered, 2);
         assert_eq!(tally.tracker.lost(2, 0, &(0..4)), 0);
-        assert_eq!(tally.histograms.corrected.min(), 1000 - 19);
-        assert_eq!(tally.histograms.corrected.max(), 1000 - 10);
-        assert_eq!(tally.histograms.raw.max(), 1000 - 11);
+        assert_eq!(tally.recorder.histograms().corrected.min(), 1000 - 19);
+        assert_eq!(tally.recorder.histograms().corrected.max(), 1000 - 10);
+        assert_eq!(tally.recorder.histograms().raw.max(), 1000 - 11);
     }
 
     #[test]
@@ -279,7 +273,7 @@ mod tests {
             ..Deliveries::default()
         };
         assert_eq!(tally.deliveries, expected);
-        assert_eq!(tally.histograms.corrected.len(), 2);
+        assert_eq!(tally.recorder.histograms().corrected.len(), 2);
     }
 
     #[test]
@@ -287,7 +281,7 @@ mod tests {
         let mut tally = tally();
         let now_ns = 10 * nanoseconds(LATENCY_MAX);
         tally.handle_seen(2, 2, Seen::Load(stamp(0, 0, 10)), now_ns);
-        let max = tally.histograms.corrected.max();
+        let max = tally.recorder.histograms().corrected.max();
         assert!(max.abs_diff(nanoseconds(LATENCY_MAX)) < nanoseconds(LATENCY_MAX) / 500);
     }
 }

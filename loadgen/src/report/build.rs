@@ -6,16 +6,20 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::distribution::microseconds;
+use super::series::series;
 use super::{
-    Broadcasts, Broker, Connections, DeliveryCounts, Distribution, Generator, Latency, Load,
-    Report, SCHEMA, Spent, Verdict, Warning,
+    Broadcasts, Broker, Connections, DeliveryCounts, Distribution, Generator, Joining, Latency,
+    Load, PhaseSpan, Report, SCHEMA, Spent, Tick, Verdict, Warning,
 };
 use crate::client::Fault;
-use crate::limits::{LATENESS_P99_MAX, THREAD_CPU_PERCENT_MAX};
+use crate::limits::{
+    LATENESS_P99_MAX, MISSED_TICKS_PERCENT_MAX, RECEIVE_LAG_P99_MAX, THREAD_CPU_PERCENT_MAX,
+};
 use crate::plan::Plan;
 use crate::process::Usage;
-use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher};
+use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher, Recorded};
 use crate::server::Observations;
+use crate::timeline::{Timeline, nanoseconds};
 
 /// The phases' borders as the coordinator saw them.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,12 @@ pub(crate) struct Marks {
     pub(crate) looks: Observations,
     /// The clients are on the broker's machine.
     pub(crate) is_shared: bool,
+    /// Once a second.
+    pub(crate) ticks: Vec<Tick>,
+    /// None where the ramp was the end.
+    pub(crate) timeline: Option<Timeline>,
+    /// When the last thread was done with its drain.
+    pub(crate) drained_ns: u64,
 }
 
 /// What the processes had used at one time.
@@ -55,6 +65,33 @@ impl Marks {
             ..Self::default()
         }
     }
+
+    fn phases(&self) -> Vec<PhaseSpan> {
+        let mut borders = vec![("ramp", self.ramp_ns)];
+        if let Some(timeline) = &self.timeline {
+            let end_ns = timeline.measure_ns + nanoseconds(self.measured);
+            borders.extend([
+                ("settle", timeline.start_ns),
+                ("warm-up", timeline.measure_ns.min(end_ns)),
+                ("measure", end_ns),
+                ("drain", self.drained_ns),
+            ]);
+        }
+        let mut start_ns = 0;
+        let mut spans = Vec::new();
+        for (name, border_ns) in borders {
+            let length_ns = border_ns.saturating_sub(start_ns);
+            if length_ns > 0 {
+                spans.push(PhaseSpan {
+                    name: name.to_owned(),
+                    start_s: start_ns as f64 / 1e9,
+                    length_s: length_ns as f64 / 1e9,
+                });
+            }
+            start_ns = start_ns.max(border_ns);
+        }
+        spans
+    }
 }
 
 impl Report {
@@ -70,11 +107,14 @@ impl Report {
         let mut faults = Faults::default();
         let mut histograms = Histograms::new();
         let mut received = 0;
-        for Outcome { tally, .. } in outcomes {
+        for Outcome {
+            tally, recorded, ..
+        } in outcomes
+        {
             deliveries.add(&tally.deliveries);
             received += tally.received;
             faults.add(&tally.faults);
-            histograms.add(&tally.histograms);
+            histograms.add(&recorded.whole);
         }
         let (expected, lost) = expected_and_lost(plan, outcomes);
         let publishers = || outcomes.iter().flat_map(|outcome| &outcome.publishers);
@@ -83,11 +123,13 @@ impl Report {
         let seconds = marks.measured.as_secs_f64();
         let subscribed = outcomes.iter().map(|one| one.subscribed.len() as u64).sum();
         let generator = Generator::new(marks, outcomes, &histograms, subscribed);
+        let recorded: Vec<&Recorded> = outcomes.iter().map(|it| &it.recorded).collect();
+        let (series, intervals) = series(&recorded, &marks.ticks);
         let mut report = Self {
             schema: SCHEMA,
             verdict: Verdict::Passed,
             interrupted: marks.interrupted,
-            warnings: warnings(plan, marks, outcomes, &generator),
+            warnings: warnings(plan, marks, outcomes, &histograms, &generator),
             load: Load {
                 clients: plan.clients,
                 channels: plan.channels,
@@ -117,12 +159,18 @@ impl Report {
                 corrected: Distribution::new(&histograms.corrected),
                 raw: Distribution::new(&histograms.raw),
             }),
+            joining: (subscribed > 0).then(|| Joining {
+                connect: Distribution::new(&histograms.connect),
+                subscribe: Distribution::new(&histograms.subscribe),
+            }),
             errors: faults.errors,
             closes: faults.closes,
             broker: Broker::new(marks, deliveries.delivered, received, subscribed),
             generator,
             host: None,
-            intervals: Vec::new(),
+            phases: marks.phases(),
+            series,
+            intervals,
         };
         report.verdict = report.judge();
         report
@@ -190,6 +238,7 @@ fn warnings(
     plan: &Plan,
     marks: &Marks,
     outcomes: &[Outcome],
+    histograms: &Histograms,
     generator: &Generator,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
@@ -201,6 +250,16 @@ fn warnings(
     if generator.busiest_thread_cpu_percent > THREAD_CPU_PERCENT_MAX {
         warnings.push(Warning::Busy {
             percent: generator.busiest_thread_cpu_percent,
+        });
+    }
+    let sends = histograms.lateness.len();
+    let missed = 100.0 * generator.missed_ticks as f64 / sends.max(1) as f64;
+    if missed > MISSED_TICKS_PERCENT_MAX {
+        warnings.push(Warning::Missed { percent: missed });
+    }
+    if generator.receive_lag_p99_us > RECEIVE_LAG_P99_MAX.as_micros() as f64 {
+        warnings.push(Warning::Lagging {
+            p99_ms: generator.receive_lag_p99_us / 1000.0,
         });
     }
     let threads = usize::from(plan.threads) + usize::from(marks.shards);
@@ -246,12 +305,22 @@ impl Generator {
         let shares = outcomes
             .iter()
             .map(|outcome| percent(outcome.cpu.used, outcome.cpu.passed));
+        let delivered: u64 = outcomes
+            .iter()
+            .map(|it| it.tally.deliveries.delivered)
+            .sum();
+        let (from, to) = (&marks.measured_from.own, &marks.measured_to.own);
+        let own_us = to.cpu.saturating_sub(from.cpu).as_secs_f64() * 1e6;
         let late_ns = |percentile| histograms.lateness.value_at_percentile(percentile);
         Self {
             busiest_thread_cpu_percent: shares.fold(0.0, f64::max),
             cpu_percent: cpu_share(marks, |sample| sample.own),
             late_p99_us: microseconds(late_ns(99.0)),
             late_max_us: microseconds(histograms.lateness.max()),
+            missed_ticks: outcomes.iter().map(|it| it.tally.missed_ticks).sum(),
+            receive_lag_p99_us: microseconds(histograms.receive_lag.value_at_percentile(99.0)),
+            receive_lag_max_us: microseconds(histograms.receive_lag.max()),
+            cpu_us_per_delivery: (delivered > 0).then(|| own_us / delivered as f64),
             resident_bytes_per_client: grown_per_client(marks, clients, |sample| sample.own),
         }
     }

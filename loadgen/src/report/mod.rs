@@ -5,12 +5,14 @@
 mod build;
 mod distribution;
 mod interval;
+mod series;
 mod spent;
 mod text;
 
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use interval::{Interval, Tag};
+pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
 
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ pub(crate) struct Report {
     pub(crate) deliveries: DeliveryCounts,
     /// None where nothing was delivered.
     pub(crate) latency: Option<Latency>,
+    /// None where nobody has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) joining: Option<Joining>,
     /// `:error` messages by code.
     pub(crate) errors: BTreeMap<u16, u64>,
     /// Close frames by code.
@@ -46,6 +51,11 @@ pub(crate) struct Report {
     pub(crate) generator: Generator,
     /// None where the broker is neither our own nor can be looked at.
     pub(crate) broker: Option<Broker>,
+    /// The parts of the run, one after the other.
+    #[serde(default)]
+    pub(crate) phases: Vec<PhaseSpan>,
+    #[serde(default)]
+    pub(crate) series: Series,
     /// The generator's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host: Option<HostManifest>,
@@ -79,6 +89,16 @@ pub(crate) enum Warning {
     Busy {
         /// Of that core.
         percent: f64,
+    },
+    /// Too many sends missed their tick.
+    Missed {
+        /// Of all sends.
+        percent: f64,
+    },
+    /// What came waited too long before it was read.
+    Lagging {
+        /// Milliseconds.
+        p99_ms: f64,
     },
     /// More threads than cores.
     Crowded {
@@ -147,6 +167,15 @@ pub(crate) struct Latency {
     pub(crate) raw: Distribution,
 }
 
+/// How long it took to join.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Joining {
+    /// From the start of a connection to `:connected`.
+    pub(crate) connect: Distribution,
+    /// From the request to `:subscribed`.
+    pub(crate) subscribe: Distribution,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Generator {
     /// Of one core each.
@@ -155,6 +184,13 @@ pub(crate) struct Generator {
     pub(crate) cpu_percent: f64,
     pub(crate) late_p99_us: f64,
     pub(crate) late_max_us: f64,
+    /// Broadcasts that left more than a millisecond late.
+    pub(crate) missed_ticks: u64,
+    /// From the kernel's word that a client can be read to its reading.
+    pub(crate) receive_lag_p99_us: f64,
+    pub(crate) receive_lag_max_us: f64,
+    /// All threads together.
+    pub(crate) cpu_us_per_delivery: Option<f64>,
     pub(crate) resident_bytes_per_client: Option<u64>,
 }
 
@@ -190,6 +226,14 @@ impl fmt::Display for Warning {
             Self::Busy { percent } => write!(
                 f,
                 "a generator thread used {percent:.0} % of its core: it limits the run"
+            ),
+            Self::Missed { percent } => write!(
+                f,
+                "{percent:.1} % of the sends left more than 1 ms late: the schedule was not kept"
+            ),
+            Self::Lagging { p99_ms } => write!(
+                f,
+                "the generator read late (p99 {p99_ms:.1} ms): latencies are partly its own"
             ),
             Self::Crowded { threads, cores } => write!(
                 f,
