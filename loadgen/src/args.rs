@@ -4,6 +4,7 @@ mod server;
 
 pub(crate) use server::Watch;
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use webrocket::model::VhostPath;
 
 use crate::host;
 use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
+use crate::merge::Merge;
 use crate::payload::DATA_BYTES_MIN;
 use crate::plan::Plan;
+use crate::report::Assertions;
 use crate::scenario;
 
 const AFTER_HELP: &str = "\
@@ -27,7 +30,7 @@ Durations: 500ms, 10s, 1m 30s.
 
 Exit status: 0 all clients connected and every delivery came once and in order;
 1 something was lost, duplicated, reordered or disconnected, or the run was
-interrupted; 2 wrong arguments, or the machine can't give what is asked; 3 no
+interrupted, or an assertion does not hold; 2 wrong arguments, or the machine can't give what is asked; 3 no
 client could connect.
 
 Examples:
@@ -61,6 +64,8 @@ pub(crate) enum Role {
         /// Its shards.
         shards: u16,
     },
+    /// Make one log of the interval logs of several runs or machines
+    Merge(Merge),
 }
 
 /// What a user may choose.
@@ -163,6 +168,14 @@ pub(crate) struct Output {
     /// Report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Fail, with exit status 1, unless all of these hold: 'p99<20ms,loss=0,rate>=0.99'
+    #[arg(long = "assert", value_name = "TERMS")]
+    pub(crate) assertions: Vec<Assertions>,
+
+    /// Histograms second by second into this file, as an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 /// Options that don't go together.

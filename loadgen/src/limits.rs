@@ -135,3 +135,6 @@ pub(crate) const RECEIVE_LAG_P99_MAX: Duration = Duration::from_millis(5);
 /// Nanoseconds of a wait for events below which there was none: they had been
 /// there before. A wake-up takes twice as long at the least.
 pub(crate) const POLL_INSTANT_NS: u64 = 10_000;
+
+/// Bytes of an interval log: a day of seconds on all tags takes a third of it.
+pub(crate) const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;

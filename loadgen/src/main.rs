@@ -7,6 +7,7 @@ mod broker;
 mod client;
 mod host;
 mod limits;
+mod merge;
 mod pace;
 mod payload;
 mod plan;
@@ -23,8 +24,11 @@ mod shape;
 mod timeline;
 mod tracker;
 
-use std::io;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -49,18 +53,18 @@ enum Error {
     Run(#[from] RunError),
     #[error("cannot write the report: {0}")]
     Output(#[from] io::Error),
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
 }
 
 fn main() -> ExitCode {
     let cli = scenario::parse(std::env::args_os());
-    if let Some(Role::SelfHostedBroker { shards }) = cli.role {
-        return match selfhost::serve(shards) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("loadgen: broker: {error}");
-                ExitCode::from(2)
-            }
-        };
+    match cli.role {
+        Some(Role::SelfHostedBroker { shards }) => {
+            return ended(selfhost::serve(shards).map_err(|error| format!("broker: {error}")));
+        }
+        Some(Role::Merge(merge)) => return ended(merge::run(&merge)),
+        None => {}
     }
     let plan = cli.options.load.plan().unwrap_or_else(|mismatch| {
         let kind = clap::error::ErrorKind::ArgumentConflict;
@@ -74,6 +78,16 @@ fn main() -> ExitCode {
         eprintln!("loadgen: {error}");
         error.exit_code()
     })
+}
+
+fn ended(result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Where a broker of our own listens makes no difference on loopback.
@@ -116,12 +130,29 @@ fn load(options: Options, plan: Plan) -> Result<Verdict, Error> {
         to: broker.websocket,
         broker_version: metrics.as_ref().map(|it| it.version.as_str()),
     }));
+    for assertions in &options.output.assertions {
+        report.assert(assertions);
+    }
+    if let Some(path) = &options.output.hlog {
+        write_hlog(path, started, &report)?;
+    }
     print(&report, options.output.json)?;
     Ok(report.verdict)
 }
 
+fn write_hlog(path: &Path, started: SystemTime, report: &Report) -> Result<(), Error> {
+    let write = || {
+        let mut out = BufWriter::new(File::create(path)?);
+        report::write_hlog(&mut out, started, &report.intervals)?;
+        out.flush()
+    };
+    write().map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn print(report: &Report, json: bool) -> io::Result<()> {
-    use std::io::Write;
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, report)?;
@@ -136,7 +167,7 @@ impl Error {
         ExitCode::from(match self {
             Self::Broker(BrokerError::Resolve { .. }) | Self::Run(RunError::Broker(_)) => 3,
             Self::Host(_) | Self::Run(_) | Self::Broker(_) => 2,
-            Self::Output(_) => 1,
+            Self::Output(_) | Self::File { .. } => 1,
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use procfs::{ProcResult, WithCurrentSystemInfo};
 use procfs::process::Process;
+use procfs::{ProcResult, WithCurrentSystemInfo};
 use rustix::param::clock_ticks_per_second;
 
 /// What one process has used so far.

@@ -130,6 +130,7 @@ impl Report {
             verdict: Verdict::Passed,
             interrupted: marks.interrupted,
             warnings: warnings(plan, marks, outcomes, &histograms, &generator),
+            assertions: Vec::new(),
             load: Load {
                 clients: plan.clients,
                 channels: plan.channels,

@@ -2,18 +2,24 @@
 //!
 //! The types are the JSON's schema, field by field (docs/loadgen.md).
 
+mod assert;
 mod build;
 mod distribution;
+mod hlog;
 mod interval;
 mod series;
 mod spent;
+mod table;
 mod text;
 
+pub(crate) use assert::{Assertion, Assertions};
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
+pub(crate) use hlog::{NANOSECONDS_PER_MILLISECOND, write as write_hlog};
 pub(crate) use interval::{Interval, Tag};
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
+pub(crate) use table::Table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +41,9 @@ pub(crate) struct Report {
     pub(crate) verdict: Verdict,
     pub(crate) interrupted: bool,
     pub(crate) warnings: Vec<Warning>,
+    /// What `--assert` asked for.
+    #[serde(default)]
+    pub(crate) assertions: Vec<Assertion>,
     pub(crate) load: Load,
     pub(crate) connections: Connections,
     pub(crate) broadcasts: Broadcasts,
@@ -204,6 +213,18 @@ pub(crate) struct Broker {
     /// None where it could only be asked how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) spent: Option<Spent>,
+}
+
+impl Report {
+    /// Takes in what became of `assertions`; one that does not hold fails a run
+    /// that had passed.
+    pub(crate) fn assert(&mut self, assertions: &Assertions) {
+        let checked = assertions.check(self);
+        if self.verdict == Verdict::Passed && !checked.iter().all(|it| it.holds) {
+            self.verdict = Verdict::Failed;
+        }
+        self.assertions.extend(checked);
+    }
 }
 
 impl Verdict {

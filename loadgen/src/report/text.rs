@@ -155,15 +155,19 @@ impl Report {
 }
 
 fn write_latency(f: &mut Formatter<'_>, latency: &Latency) -> fmt::Result {
-    let heads = ["p50", "p90", "p99", "p99.9", "max"].map(|head| format!("{head:>11}"));
-    writeln!(f, "latency      {}", heads.concat())?;
+    write_heads(f, "latency")?;
     for (label, distribution) in [("corrected", &latency.corrected), ("raw", &latency.raw)] {
         write_distribution(f, label, distribution)?;
     }
     Ok(())
 }
 
-fn write_distribution(
+pub(super) fn write_heads(f: &mut Formatter<'_>, title: &str) -> fmt::Result {
+    let heads = ["p50", "p90", "p99", "p99.9", "max"].map(|head| format!("{head:>11}"));
+    writeln!(f, "{title:<13}{}", heads.concat())
+}
+
+pub(super) fn write_distribution(
     f: &mut Formatter<'_>,
     label: &str,
     distribution: &Distribution,
