@@ -16,10 +16,12 @@ use webrocket::model::VhostPath;
 use crate::host;
 use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
 use crate::merge::Merge;
+use crate::pace::Pace;
 use crate::payload::DATA_BYTES_MIN;
 use crate::plan::Plan;
 use crate::report::Assertions;
 use crate::scenario;
+use crate::shape::{Record, Replay, Shape, ShapeError};
 
 const AFTER_HELP: &str = "\
 Broadcasts are sent on a fixed schedule, whatever the broker does. Latency is
@@ -66,6 +68,69 @@ pub(crate) enum Role {
     },
     /// Make one log of the interval logs of several runs or machines
     Merge(Merge),
+    /// Record the shape of a broker's traffic, or put a load of that shape on one
+    #[command(subcommand)]
+    Shape(ShapeRole),
+}
+
+/// What is done with a shape.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShapeRole {
+    /// Write down how much a broker at work carries: rates, sizes, fan-outs; no payloads
+    Record(Record),
+    /// Put a load of a recorded shape on a broker
+    Replay(Box<ReplayRole>),
+}
+
+/// A run whose clients, channels, size, rates and duration are a shape's.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayRole {
+    /// What was recorded
+    #[arg(value_name = "SHAPE")]
+    pub(crate) file: PathBuf,
+    /// So many times the clients, and all that they do
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub(crate) scale: Rate,
+    /// So many times as fast
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub(crate) speed: Rate,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+impl ReplayRole {
+    /// The run, and what of the shape it leaves out.
+    ///
+    /// # Errors
+    /// The shape can't be used.
+    pub(crate) fn plan(&self) -> Result<(Plan, Replay), ReplayError> {
+        let shape = Shape::load(&self.file)?;
+        let replay = Replay::of(&shape, self.scale.0, self.speed.0);
+        let load = Load {
+            clients: replay.clients,
+            channels: replay.channels,
+            size: replay.data_bytes as u32,
+            idle: replay.is_silent(),
+            warmup: Phase(Duration::ZERO),
+            duration: Phase(Duration::from_secs_f64(replay.length_s)),
+            ..self.options.load.clone()
+        };
+        let mut plan = load.plan()?;
+        plan.rate = replay.mean_rate();
+        plan.pace = Pace::steps(&replay.broadcasts);
+        Ok((plan, replay))
+    }
+}
+
+/// Why a shape can't be replayed.
+#[derive(Debug, Error)]
+pub(crate) enum ReplayError {
+    /// The file.
+    #[error("{0}")]
+    Shape(#[from] ShapeError),
+    /// Options that don't go with it.
+    #[error("{0}")]
+    Mismatch(#[from] Mismatch),
 }
 
 /// What a user may choose.
@@ -243,6 +308,7 @@ impl Load {
             publishers_per_channel,
             threads,
             rate: self.rate.0,
+            pace: Pace::constant(self.rate.0),
             data_bytes: self.size as usize,
             connect_rate: self.connect_rate.0,
             warmup: self.warmup.0,
@@ -314,7 +380,7 @@ impl FromStr for Target {
 
 /// Events a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rate(f64);
+pub(crate) struct Rate(pub(crate) f64);
 
 /// A rate that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -336,7 +402,7 @@ impl FromStr for Rate {
 
 /// How long a phase lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Phase(Duration);
+pub(crate) struct Phase(pub(crate) Duration);
 
 /// A duration that is none.
 #[derive(Clone, Debug, PartialEq, Error)]

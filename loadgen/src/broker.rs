@@ -24,8 +24,6 @@ pub(crate) struct Broker {
     pub(crate) vhost: String,
     /// Where backends connect; without it channels must exist.
     pub(crate) backend: Option<kosmonaut::Url>,
-    /// Where operators ask, `/metrics` too; none where it is not known.
-    pub(crate) admin: Option<SocketAddr>,
     /// Where to look at what it spends.
     pub(crate) source: Source,
     /// Our own.
@@ -85,7 +83,6 @@ impl Broker {
             host,
             vhost: path.as_str().to_owned(),
             backend: place.backend.clone(),
-            admin: None,
             source: Source::default(),
             hosted: None,
         })
@@ -103,7 +100,6 @@ impl Broker {
             host: hosted.websocket_addr().to_string(),
             vhost: hosted.vhost().to_owned(),
             backend: Some(backend),
-            admin: Some(hosted.admin_addr()),
             source: Source {
                 pid: Some(hosted.pid()),
                 metrics: MetricsUrl::at(hosted.admin_addr()).ok(),

@@ -35,7 +35,7 @@ use std::time::SystemTime;
 use clap::CommandFactory;
 use thiserror::Error;
 
-use args::{Cli, Options, Role};
+use args::{Cli, Options, ReplayRole, Role, ShapeRole};
 use broker::{Broker, BrokerError};
 use host::{About, HostError, HostManifest, Preflight};
 use plan::Plan;
@@ -64,20 +64,40 @@ fn main() -> ExitCode {
             return ended(selfhost::serve(shards).map_err(|error| format!("broker: {error}")));
         }
         Some(Role::Merge(merge)) => return ended(merge::run(&merge)),
+        Some(Role::Shape(ShapeRole::Record(record))) => return ended(record.run()),
+        Some(Role::Shape(ShapeRole::Replay(replay))) => return replayed(&replay),
         None => {}
     }
     let plan = cli.options.load.plan().unwrap_or_else(|mismatch| {
         let kind = clap::error::ErrorKind::ArgumentConflict;
         Cli::command().error(kind, mismatch).exit()
     });
-    let done = match cli.options.watch.preflight {
-        true => preflight(&cli.options, &plan),
-        false => load(cli.options, plan).map(Verdict::exit_code),
+    started(&cli.options, plan)
+}
+
+/// A run, or the look at the machine before it.
+fn started(options: &Options, plan: Plan) -> ExitCode {
+    let done = match options.watch.preflight {
+        true => preflight(options, &plan),
+        false => load(options, plan).map(Verdict::exit_code),
     };
     done.unwrap_or_else(|error| {
         eprintln!("loadgen: {error}");
         error.exit_code()
     })
+}
+
+fn replayed(role: &ReplayRole) -> ExitCode {
+    let (plan, replay) = match role.plan() {
+        Ok(planned) => planned,
+        Err(error) => return ended(Err(error)),
+    };
+    let triggers = replay.triggers.iter().any(|step| step.rate > 0.0);
+    if triggers || replay.churn > 0.0 {
+        let churn = replay.churn;
+        eprintln!("not replayed: triggers, and {churn:.1} connections a second that were renewed");
+    }
+    started(&role.options, plan)
 }
 
 fn ended(result: Result<(), impl Display>) -> ExitCode {
@@ -107,7 +127,7 @@ fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
     }))
 }
 
-fn load(options: Options, plan: Plan) -> Result<Verdict, Error> {
+fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
     let started = SystemTime::now();
     let descriptors = host::raise_descriptor_limit()?;
     if options.place.self_host {

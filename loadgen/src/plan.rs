@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::limits::{CLIENTS_PER_SOURCE, SPAN_MIN, SPANS_MAX};
+use crate::pace::Pace;
 use crate::timeline::nanoseconds;
 
 /// A run. Clients are numbered from 0; client `n` is subscribed to channel
@@ -16,8 +17,10 @@ pub(crate) struct Plan {
     /// Of each channel; none in an idle run.
     pub(crate) publishers_per_channel: u32,
     pub(crate) threads: u16,
-    /// Broadcasts a second, of all publishers.
+    /// Broadcasts a second, of all publishers; the mean where they change.
     pub(crate) rate: f64,
+    /// When they are due.
+    pub(crate) pace: Pace,
     /// Bytes of the data of a broadcast.
     pub(crate) data_bytes: usize,
     /// Connections a second, of all threads.
@@ -37,6 +40,7 @@ impl Plan {
             publishers_per_channel: 1,
             threads: 1,
             rate: 1.0,
+            pace: Pace::constant(1.0),
             data_bytes: 64,
             connect_rate: 1.0,
             warmup: Duration::ZERO,

@@ -1,14 +1,15 @@
 //! The open loop: when each broadcast is due, whatever became of those before it.
 
+use crate::pace::Pace;
+
 /// One thread's part of a run's fixed schedule.
 ///
-/// All publishers of the run take turns: broadcast `n` is due at
-/// `start + n / rate` and is sent by publisher `n % publishers`. A thread takes
+/// All publishers of the run take turns: broadcast `n` is due when the pace says,
+/// counted from the start, and is sent by publisher `n % publishers`. A thread takes
 /// those of its own publishers, in the order of their times.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// Broadcasts a second, of all publishers.
-    rate: f64,
+    pace: Pace,
     /// All publishers of the run.
     publishers: u32,
     /// Those of this thread, ascending.
@@ -32,14 +33,14 @@ pub(crate) struct Due {
 impl Schedule {
     /// Nothing is ever due where `own` is empty.
     pub(crate) fn new(
-        rate: f64,
+        pace: Pace,
         publishers: u32,
         own: Vec<u32>,
         start_ns: u64,
         end_ns: u64,
     ) -> Self {
         Self {
-            rate,
+            pace,
             publishers,
             own,
             start_ns,
@@ -53,8 +54,7 @@ impl Schedule {
     pub(crate) fn next_ns(&self) -> Option<u64> {
         let publisher = *self.own.get(self.turn)?;
         let number = self.round * u64::from(self.publishers) + u64::from(publisher);
-        // A double holds every nanosecond of three months exactly.
-        let intended_ns = self.start_ns + (number as f64 * 1e9 / self.rate) as u64;
+        let intended_ns = self.start_ns.checked_add(self.pace.due_ns(number)?)?;
         (intended_ns < self.end_ns).then_some(intended_ns)
     }
 
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_second_holds_exactly_the_rate() {
         for rate in [1.0, 3.0, 50.0, 999.0, 12_345.0] {
-            let schedule = Schedule::new(rate, 1, vec![0], 7, 7 + SECOND);
+            let schedule = Schedule::new(Pace::constant(rate), 1, vec![0], 7, 7 + SECOND);
             let times = all(schedule);
             assert_eq!(times.len(), rate as usize);
             assert_eq!(times[0], (0, 7));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_end_itself_is_past_it() {
-        let at = |end| all(Schedule::new(10.0, 1, vec![0], 0, end)).len();
+        let at = |end| all(Schedule::new(Pace::constant(10.0), 1, vec![0], 0, end)).len();
         assert_eq!(at(SECOND / 10), 1);
         assert_eq!(at(SECOND / 10 + 1), 2);
         assert_eq!(at(0), 0);
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn threads_together_send_what_one_would() {
-        let part = |own| Schedule::new(100.0, 5, own, 0, SECOND);
+        let part = |own| Schedule::new(Pace::constant(100.0), 5, own, 0, SECOND);
         let mut together: Vec<u64> = [vec![0, 2, 4], vec![1, 3], vec![]]
             .into_iter()
             .flat_map(|own| all(part(own)))
             .map(|(_, intended_ns)| intended_ns)
             .collect();
         together.sort_unstable();
-        let alone: Vec<u64> = all(Schedule::new(100.0, 1, vec![0], 0, SECOND))
+        let alone: Vec<u64> = all(Schedule::new(Pace::constant(100.0), 1, vec![0], 0, SECOND))
             .into_iter()
             .map(|(_, intended_ns)| intended_ns)
             .collect();
@@ -124,14 +124,20 @@ mod tests {
 
     #[test]
     fn publishers_take_turns_in_time() {
-        let times = all(Schedule::new(4.0, 4, vec![1, 3], 0, 2 * SECOND));
+        let times = all(Schedule::new(
+            Pace::constant(4.0),
+            4,
+            vec![1, 3],
+            0,
+            2 * SECOND,
+        ));
         let expected = [(0, 250), (1, 750), (0, 1250), (1, 1750)];
         assert_eq!(times, expected.map(|(turn, ms)| (turn, ms * 1_000_000)));
     }
 
     #[test]
     fn nothing_is_taken_before_its_time_and_late_ones_keep_theirs() {
-        let mut schedule = Schedule::new(10.0, 1, vec![0], 0, SECOND);
+        let mut schedule = Schedule::new(Pace::constant(10.0), 1, vec![0], 0, SECOND);
         assert!(schedule.take_due(0).is_some());
         assert_eq!(schedule.take_due(99_999_999), None);
         let late = schedule.take_due(850_000_000).expect("due");
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_cut_ends_it_and_never_prolongs_it() {
-        let mut schedule = Schedule::new(10.0, 1, vec![0], 0, SECOND);
+        let mut schedule = Schedule::new(Pace::constant(10.0), 1, vec![0], 0, SECOND);
         schedule.cut(300_000_000);
         schedule.cut(SECOND);
         assert_eq!(all(schedule).len(), 3);
@@ -149,7 +155,13 @@ mod tests {
 
     #[test]
     fn slow_rates_keep_their_times() {
-        let times = all(Schedule::new(0.5, 1, vec![0], 0, 5 * SECOND));
+        let times = all(Schedule::new(
+            Pace::constant(0.5),
+            1,
+            vec![0],
+            0,
+            5 * SECOND,
+        ));
         assert_eq!(times, [(0, 0), (0, 2 * SECOND), (0, 4 * SECOND)]);
     }
 }

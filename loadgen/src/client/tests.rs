@@ -89,6 +89,7 @@ fn joins_and_receives_however_the_bytes_are_cut() {
             ..STAMP
         };
         let expected = [
+            Seen::Connected,
             Seen::Subscribed,
             Seen::Load(STAMP),
             Seen::Error(453),
@@ -116,7 +117,10 @@ fn closes_are_answered_and_end_it_fr_06() {
     load(&mut bytes, &STAMP);
     let (mut client, seen, out, result) = feed(&bytes, bytes.len());
     assert_eq!(result, Ok(()));
-    assert_eq!(seen, [Seen::Subscribed, Seen::Closed(1013)]);
+    assert_eq!(
+        seen,
+        [Seen::Connected, Seen::Subscribed, Seen::Closed(1013)]
+    );
     assert!(client.has_joined());
     assert_eq!(frames(&out)[1], (Opcode::Close, vec![0x03, 0xf5]));
     let mut more = Vec::new();
@@ -128,7 +132,10 @@ fn closes_are_answered_and_end_it_fr_06() {
 fn a_close_without_a_code_is_1005() {
     let mut bytes = welcome();
     bytes.extend_from_slice(&[0x88, 0]);
-    assert_eq!(feed(&bytes, 1).1, [Seen::Subscribed, Seen::Closed(1005)]);
+    assert_eq!(
+        feed(&bytes, 1).1,
+        [Seen::Connected, Seen::Subscribed, Seen::Closed(1005)]
+    );
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn a_close_before_the_subscription_is_no_joining() {
     bytes.truncate(bytes.len() - subscribed);
     write_close(&mut bytes, CloseCode::GOING_AWAY, "");
     let (client, seen, ..) = feed(&bytes, bytes.len());
-    assert_eq!(seen, [Seen::Closed(1001)]);
+    assert_eq!(seen, [Seen::Connected, Seen::Closed(1001)]);
     assert!(!client.has_joined());
 }
 
@@ -195,7 +202,7 @@ fn a_refused_subscription_is_the_end_of_it() {
     bytes.truncate(bytes.len() - subscribed);
     event::error(&mut bytes, Status::ChannelNotFound);
     let (client, seen, _, result) = feed(&bytes, bytes.len());
-    assert_eq!(seen, [Seen::Error(454)]);
+    assert_eq!(seen, [Seen::Connected, Seen::Error(454)]);
     assert!(!client.has_joined());
     assert_eq!(result, Err(Fault::Refused(454)));
 }

@@ -15,7 +15,7 @@ impl Pump {
     /// Warm-up, measuring and drain.
     pub(super) fn load(&mut self, timeline: &Timeline) -> io::Result<()> {
         let mut schedule = Schedule::new(
-            self.plan.rate,
+            self.plan.pace.clone(),
             self.plan.publishers(),
             self.publishers
                 .iter()

@@ -5,7 +5,9 @@ mod load;
 mod recorder;
 mod tally;
 
-pub(crate) use recorder::{Counts, Histograms, Recorded, Recorder};
+#[cfg(test)]
+pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Counts, Histograms, Recorded};
 pub(crate) use tally::{Deliveries, Faults, Tally};
 
 use std::collections::VecDeque;

@@ -92,7 +92,7 @@ pub(super) fn series(threads: &[&Recorded], ticks: &[Tick]) -> (Series, Vec<Inte
             &counts,
             histograms.get(&Tag::Corrected),
         );
-        series.push_usage(Usage::of(ticks, start_ns, start_ns + span_ns));
+        series.push_usage(&Usage::of(ticks, start_ns, start_ns + span_ns));
         intervals.extend(histograms.into_iter().map(|(tag, histogram)| Interval {
             start: Duration::from_nanos(start_ns),
             length: Duration::from_nanos(span_ns),
@@ -125,7 +125,7 @@ impl Series {
         self.max_us.push(corrected.map(|it| microseconds(it.max())));
     }
 
-    fn push_usage(&mut self, usage: Usage) {
+    fn push_usage(&mut self, usage: &Usage) {
         self.generator_cpu_percent.push(usage.own_percent);
         self.broker_cpu_percent.push(usage.broker_percent);
         self.broker_resident_bytes.push(usage.resident_bytes);

@@ -41,6 +41,22 @@ pub(crate) struct Metrics {
     pub(crate) refused: BTreeMap<String, u64>,
     /// Of its process. The system's part is not told apart.
     pub(crate) usage: Usage,
+    pub(crate) traffic: Traffic,
+}
+
+/// What the whole node carries. All but the first two have grown since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Connected now.
+    pub(crate) frontends: u64,
+    /// Open now.
+    pub(crate) channels: u64,
+    /// Connections accepted, of all kinds.
+    pub(crate) connects: u64,
+    pub(crate) broadcasts: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) triggers: u64,
+    pub(crate) sent_bytes: u64,
 }
 
 /// What one shard has counted since its start.
@@ -105,8 +121,21 @@ impl Metrics {
             "webrocket_build_info" => {
                 self.version = series.label("version").unwrap_or_default().to_owned();
             }
-            "webrocket_connections" => self.of_shard(series, |shard| shard.connections += count),
-            "webrocket_deliveries_total" => self.of_shard(series, |shard| shard.deliveries = count),
+            "webrocket_connections" => {
+                if series.label("kind") == Some("frontend") {
+                    self.traffic.frontends += count;
+                }
+                self.of_shard(series, |shard| shard.connections += count);
+            }
+            "webrocket_deliveries_total" => {
+                self.traffic.deliveries += count;
+                self.of_shard(series, |shard| shard.deliveries = count);
+            }
+            "webrocket_channels" => self.traffic.channels = count,
+            "webrocket_connections_accepted_total" => self.traffic.connects += count,
+            "webrocket_broadcasts_total" => self.traffic.broadcasts += count,
+            "webrocket_triggers_total" => self.traffic.triggers += count,
+            "webrocket_sent_bytes_total" => self.traffic.sent_bytes += count,
             "webrocket_slow_consumers_total" => add(&mut self.slow, series, count),
             "webrocket_refused_total" => add(&mut self.refused, series, count),
             "process_cpu_seconds_total" => {
@@ -181,6 +210,13 @@ webrocket_deliveries_total{shard=\"0\"} 70
 webrocket_deliveries_total{shard=\"1\"} 50
 webrocket_slow_consumers_total{shard=\"0\",cause=\"evicted\"} 2
 webrocket_slow_consumers_total{shard=\"1\",cause=\"evicted\"} 3
+webrocket_channels 4
+webrocket_connections_accepted_total{shard=\"0\"} 20
+webrocket_connections_accepted_total{shard=\"1\"} 10
+webrocket_broadcasts_total{shard=\"0\"} 1
+webrocket_broadcasts_total{shard=\"1\"} 2
+webrocket_triggers_total{shard=\"1\"} 2
+webrocket_sent_bytes_total{shard=\"0\"} 900
 process_cpu_seconds_total 1.25
 process_resident_memory_bytes 4096
 ";
@@ -195,6 +231,16 @@ process_resident_memory_bytes 4096
         };
         assert_eq!(metrics.shards, [shard(8, 70), shard(5, 50)]);
         assert_eq!(metrics.deliveries(), 120);
+        let traffic = Traffic {
+            frontends: 12,
+            channels: 4,
+            connects: 30,
+            broadcasts: 3,
+            deliveries: 120,
+            triggers: 2,
+            sent_bytes: 900,
+        };
+        assert_eq!(metrics.traffic, traffic);
         assert_eq!(metrics.slow.get("evicted"), Some(&5));
         assert_eq!(metrics.usage.cpu, Duration::from_millis(1250));
         assert_eq!(metrics.usage.resident_bytes, 4096);

@@ -5,7 +5,7 @@ mod kernel;
 mod metrics;
 
 pub(crate) use kernel::Kernel;
-pub(crate) use metrics::{FetchError, Metrics, MetricsUrl, ShardCounters};
+pub(crate) use metrics::{FetchError, Metrics, MetricsUrl, ShardCounters, Traffic};
 
 use crate::process::{self, Switches, ThreadUsage};
 

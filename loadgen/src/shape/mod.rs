@@ -3,9 +3,10 @@
 //! `loadgen shape record` takes it from the counters of a broker at work;
 //! `loadgen shape replay` makes a run of it.
 
-pub(crate) mod record;
+mod record;
 mod replay;
 
+pub(crate) use record::Record;
 pub(crate) use replay::Replay;
 
 use std::fs;
@@ -26,8 +27,6 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Shape {
     /// [`SCHEMA`].
     schema: u32,
-    /// Of this vhost alone; none for the whole node.
-    pub(crate) vhost: Option<String>,
     /// When the recording began, in seconds since 1970.
     pub(crate) began_unix_s: u64,
     /// One after the other.
@@ -112,10 +111,9 @@ pub(crate) enum ShapeError {
 
 impl Shape {
     /// Nothing is recorded yet.
-    pub(crate) fn new(vhost: Option<String>, began_unix_s: u64) -> Self {
+    pub(crate) fn new(began_unix_s: u64) -> Self {
         Self {
             schema: SCHEMA,
-            vhost,
             began_unix_s,
             spans: Vec::new(),
         }

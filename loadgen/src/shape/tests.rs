@@ -1,6 +1,7 @@
 use super::*;
 use crate::limits::DELIVERY_AROUND_BYTES;
 use crate::pace::Step;
+use crate::server::Traffic;
 
 fn span(length_s: f64, frontends: u64, broadcasts: u64) -> Span {
     Span {
@@ -16,7 +17,7 @@ fn span(length_s: f64, frontends: u64, broadcasts: u64) -> Span {
 fn shape(spans: &[Span]) -> Shape {
     Shape {
         spans: spans.to_vec(),
-        ..Shape::new(Some("/shop".to_owned()), 1_700_000_000)
+        ..Shape::new(1_700_000_000)
     }
 }
 
@@ -93,6 +94,8 @@ fn a_replay_delivers_what_was_delivered() {
         rate,
     });
     assert_eq!(replay.broadcasts, rates);
+    assert_eq!(replay.mean_rate().round(), (500.0 / 15.0_f64).round());
+    assert!(!replay.is_silent());
     assert!(replay.triggers.iter().all(|step| step.rate == 0.0));
 }
 
@@ -123,6 +126,29 @@ fn those_who_came_and_did_not_stay_are_churn() {
 #[test]
 fn nothing_sent_is_a_run_of_silence() {
     let replay = Replay::of(&shape(&[span(1.0, 10, 0)]), 1.0, 1.0);
-    assert_eq!(replay.broadcasts[0].rate, 0.0);
+    assert!(replay.is_silent());
     assert_eq!((replay.clients, replay.channels), (10, 10));
+}
+
+#[test]
+fn a_span_is_the_growth_between_two_looks() {
+    let before = Traffic {
+        frontends: 5,
+        broadcasts: 10,
+        deliveries: 50,
+        ..Traffic::default()
+    };
+    let after = Traffic {
+        frontends: 3,
+        broadcasts: 14,
+        deliveries: 60,
+        ..Traffic::default()
+    };
+    let grown = record::span(&before, &after, 2.0).expect("counters grow");
+    assert_eq!(
+        (grown.frontends, grown.broadcasts, grown.deliveries),
+        (3, 4, 10)
+    );
+    // A broker that was restarted counts from nothing.
+    assert_eq!(record::span(&after, &before, 2.0), None);
 }
