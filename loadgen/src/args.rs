@@ -13,6 +13,7 @@ use thiserror::Error;
 use webrocket::limits::SHARDS_MAX;
 use webrocket::model::VhostPath;
 
+use crate::capacity::PlanRole;
 use crate::host;
 use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
 use crate::merge::Merge;
@@ -68,6 +69,8 @@ pub(crate) enum Role {
     },
     /// Make one log of the interval logs of several runs or machines
     Merge(Merge),
+    /// Find how much this machine carries, and what gives first
+    Plan(Box<PlanRole>),
     /// Record the shape of a broker's traffic, or put a load of that shape on one
     #[command(subcommand)]
     Shape(ShapeRole),

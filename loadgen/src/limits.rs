@@ -138,3 +138,24 @@ pub(crate) const POLL_INSTANT_NS: u64 = 10_000;
 
 /// Bytes of an interval log: a day of seconds on all tags takes a third of it.
 pub(crate) const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Broadcasts a second with which a search begins: any machine carries them.
+pub(crate) const RATE_FIRST: f64 = 50.0;
+
+/// Lowest rate that a search tries: one broadcast in a step of a few seconds.
+pub(crate) const RATE_LEAST: f64 = 1.0;
+
+/// Ratio of what fails to what holds at which a search ends: finer is noise.
+pub(crate) const EDGE_RESOLUTION: f64 = 1.1;
+
+/// The next step up from a maximum, which must not hold.
+pub(crate) const NEXT_STEP_UP: f64 = 1.25;
+
+/// Confirmations of one maximum before it counts as not to be had.
+pub(crate) const CONFIRMATIONS_MAX: u32 = 8;
+
+/// Share of the maximum that is safe: 30 % are left for what nobody foresaw.
+pub(crate) const SAFE_SHARE: f64 = 0.7;
+
+/// Percent of a core from which on it has no time left.
+pub(crate) const BUSY_PERCENT: f64 = 85.0;

@@ -4,6 +4,7 @@
 
 mod args;
 mod broker;
+mod capacity;
 mod client;
 mod host;
 mod limits;
@@ -33,10 +34,12 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::CommandFactory;
+use serde::Serialize;
 use thiserror::Error;
 
 use args::{Cli, Options, ReplayRole, Role, ShapeRole};
 use broker::{Broker, BrokerError};
+use capacity::PlanRole;
 use host::{About, HostError, HostManifest, Preflight};
 use plan::Plan;
 use report::{Report, Verdict};
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
             return ended(selfhost::serve(shards).map_err(|error| format!("broker: {error}")));
         }
         Some(Role::Merge(merge)) => return ended(merge::run(&merge)),
+        Some(Role::Plan(role)) => return planned(&role),
         Some(Role::Shape(ShapeRole::Record(record))) => return ended(record.run()),
         Some(Role::Shape(ShapeRole::Replay(replay))) => return replayed(&replay),
         None => {}
@@ -85,6 +89,16 @@ fn started(options: &Options, plan: Plan) -> ExitCode {
         eprintln!("loadgen: {error}");
         error.exit_code()
     })
+}
+
+fn planned(role: &PlanRole) -> ExitCode {
+    let told = role.run().map_err(|error| error.to_string());
+    let told = told.and_then(|report| {
+        let told = print(&report, role.options.output.json);
+        told.map_err(|error| format!("cannot write the report: {error}"))?;
+        Ok(report.exit_code())
+    });
+    told.unwrap_or_else(|error| ended(Err(error)))
 }
 
 fn replayed(role: &ReplayRole) -> ExitCode {
@@ -111,7 +125,7 @@ fn ended(result: Result<(), impl Display>) -> ExitCode {
 }
 
 /// Where a broker of our own listens makes no difference on loopback.
-const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
     let descriptors = host::raise_descriptor_limit()?;
@@ -172,7 +186,7 @@ fn write_hlog(path: &Path, started: SystemTime, report: &Report) -> Result<(), E
     })
 }
 
-fn print(report: &Report, json: bool) -> io::Result<()> {
+fn print(report: &(impl Serialize + Display), json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, report)?;

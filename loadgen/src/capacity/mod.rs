@@ -1,0 +1,228 @@
+//! `loadgen plan`: how much a machine carries, and what gives first.
+//!
+//! For each number of clients the highest rate is searched that holds the SLO;
+//! what was found is run once more at full length, and so is the next step up.
+
+mod fit;
+mod report;
+mod search;
+mod settings;
+
+pub(crate) use report::PlanError;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, value_parser};
+
+use crate::args::{Options, Phase, Rate};
+use crate::broker::Broker;
+use crate::host;
+use crate::limits::{
+    CLIENTS_MAX, CONFIRMATIONS_MAX, EDGE_RESOLUTION, NEXT_STEP_UP, RATE_FIRST, RATE_LEAST,
+};
+use crate::plan::Plan;
+use crate::report::{Assertions, Report};
+use crate::run;
+use report::{CapacityReport, Edge, Step, Target};
+use search::Search;
+
+/// What to plan for. Clients, channels, rate and durations of the options of a
+/// run are the planner's own.
+#[derive(Debug, Args)]
+pub(crate) struct PlanRole {
+    /// What must hold: terms as for --assert
+    #[arg(long, value_name = "TERMS", default_value = "p99<50ms,loss=0")]
+    pub(crate) slo: Assertions,
+
+    /// Numbers of clients to try
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "1000,2000,5000"
+    )]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    pub(crate) connections: Vec<u32>,
+
+    /// Clients of each channel
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = value_parser!(u32).range(1..))]
+    pub(crate) clients_per_channel: u32,
+
+    /// Broadcasts a second past which nothing is tried
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    pub(crate) rate_max: Rate,
+
+    /// Length of one step of the search; a confirmation takes --duration
+    #[arg(long, value_name = "TIME", default_value = "3s")]
+    pub(crate) step_duration: Phase,
+
+    /// Start nothing new after this long
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub(crate) time_limit: Phase,
+
+    /// Clients that the machines together should carry
+    #[arg(long, value_name = "N", requires = "target_rate")]
+    pub(crate) target_clients: Option<u32>,
+
+    /// Broadcasts a second that they should carry
+    #[arg(long, value_name = "N", requires = "target_clients")]
+    pub(crate) target_rate: Option<Rate>,
+
+    /// Write suggested settings here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+impl PlanRole {
+    /// Searches, confirms and tells.
+    ///
+    /// # Errors
+    /// Nothing can be measured. What was measured before is told all the same.
+    pub(crate) fn run(&self) -> Result<CapacityReport, PlanError> {
+        let descriptors = host::raise_descriptor_limit()?;
+        let most = self.connections.iter().copied().max().unwrap_or(1);
+        let place = &self.options.place;
+        if place.self_host {
+            let shards = Some(place.shards_for(most));
+            let plan = self.plan(most, RATE_FIRST, Duration::ZERO)?;
+            host::Preflight::look(&plan, crate::LOOPBACK, shards, descriptors).pass()?;
+        }
+        let broker = Broker::at(place, most)?.watched(&self.options.watch)?;
+        let mut planner = Planner {
+            role: self,
+            broker: &broker,
+            began: Instant::now(),
+            steps: Vec::new(),
+            stopped: None,
+        };
+        let edges = planner.edges();
+        let Planner { steps, stopped, .. } = planner;
+        let target = self.target_clients.zip(self.target_rate);
+        let target = target.map(|(clients, rate)| Target {
+            clients,
+            rate_per_s: rate.0,
+        });
+        let report = CapacityReport::new(&self.slo, &broker, edges, steps, target, stopped);
+        if let Some(path) = &self.settings {
+            let text = settings::suggest(&report);
+            fs::write(path, text).map_err(|source| PlanError::File {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(report)
+    }
+
+    fn plan(&self, clients: u32, rate: f64, duration: Duration) -> Result<Plan, PlanError> {
+        let mut load = self.options.load.clone();
+        load.clients = clients;
+        load.channels = clients.div_ceil(self.clients_per_channel);
+        load.publishers = 1;
+        load.idle = false;
+        load.rate = Rate(rate);
+        load.warmup = Phase(Duration::from_secs(1));
+        load.duration = Phase(duration);
+        load.drain = Phase(Duration::from_secs(1));
+        Ok(load.plan()?)
+    }
+}
+
+/// A planning under way.
+struct Planner<'a> {
+    role: &'a PlanRole,
+    broker: &'a Broker,
+    began: Instant,
+    steps: Vec<Step>,
+    /// Why there is no more.
+    stopped: Option<String>,
+}
+
+impl Planner<'_> {
+    fn edges(&mut self) -> Vec<Edge> {
+        let mut connections = self.role.connections.clone();
+        connections.sort_unstable();
+        connections.dedup();
+        let mut edges = Vec::new();
+        let mut first = RATE_FIRST;
+        for clients in connections {
+            let Some(edge) = self.edge(clients, first) else {
+                break;
+            };
+            // More clients carry less: begin where fewer came to their end.
+            first = edge.rate_per_s.unwrap_or(first) / 2.0;
+            edges.push(edge);
+        }
+        edges
+    }
+
+    /// None once the planning is stopped.
+    fn edge(&mut self, clients: u32, first: f64) -> Option<Edge> {
+        let most = self.role.rate_max.0;
+        let least = RATE_LEAST.min(most);
+        let mut search = Search::new(first, least, most, EDGE_RESOLUTION);
+        while let Some(rate) = search.next() {
+            let holds = self.step(clients, rate, false)?;
+            search.handle_outcome(holds);
+        }
+        let Some(mut rate) = search.held() else {
+            return Some(Edge::none(clients, &self.steps));
+        };
+        let is_open = search.is_open();
+        for _ in 0..CONFIRMATIONS_MAX {
+            if !self.step(clients, rate, true)? {
+                rate /= EDGE_RESOLUTION;
+                continue;
+            }
+            if is_open {
+                return Some(Edge::new(clients, rate, None, &self.steps));
+            }
+            let next_up = rate * NEXT_STEP_UP;
+            if !self.step(clients, next_up, true)? {
+                return Some(Edge::new(clients, rate, Some(next_up), &self.steps));
+            }
+            rate = next_up;
+        }
+        Some(Edge::unconfirmed(clients, rate, &self.steps))
+    }
+
+    /// Whether the SLO holds; none where nothing more can be measured.
+    fn step(&mut self, clients: u32, rate: f64, is_confirmation: bool) -> Option<bool> {
+        if self.began.elapsed() >= self.role.time_limit.0 {
+            self.stopped = Some("the time limit was reached (--time-limit)".to_owned());
+            return None;
+        }
+        let duration = match is_confirmation {
+            true => self.role.options.load.duration.0,
+            false => self.role.step_duration.0,
+        };
+        let part = if is_confirmation { "confirm" } else { "try" };
+        eprintln!("{part:<8} {clients} clients, {rate:.1} broadcasts/s");
+        let measured = self
+            .role
+            .plan(clients, rate, duration)
+            .and_then(|plan| Ok(run::run(plan, self.broker)?));
+        let report: Report = match measured {
+            Ok(report) => report,
+            Err(error) => {
+                self.stopped = Some(error.to_string());
+                return None;
+            }
+        };
+        if report.interrupted {
+            self.stopped = Some("interrupted".to_owned());
+            return None;
+        }
+        let assertions = self.role.slo.check(&report);
+        let step = Step::new(&report, assertions, self.broker.shards(), is_confirmation);
+        let holds = step.holds;
+        eprintln!("         {}", if holds { "holds" } else { "does not hold" });
+        self.steps.push(step);
+        Some(holds)
+    }
+}
