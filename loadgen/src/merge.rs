@@ -17,7 +17,7 @@ use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 use thiserror::Error;
 
 use crate::limits::LOG_BYTES_MAX;
-use crate::report::{Distribution, NANOSECONDS_PER_MILLISECOND, Table};
+use crate::report::{Distribution, LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, Table};
 
 /// What to merge.
 #[derive(Clone, Debug, Args)]
@@ -139,6 +139,7 @@ fn write_merged(
         .map(|line| line.start)
         .min()
         .unwrap_or_default();
+    out.extend_from_slice(LOG_FORMAT);
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder

@@ -12,6 +12,9 @@ use super::{Interval, Tag};
 /// Histograms hold nanoseconds; the log's `Interval_Max` is in milliseconds.
 pub(crate) const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
+/// The first line, by which tools know the format.
+pub(crate) const FORMAT: &[u8] = b"#[Histogram log format version 1.3]\n";
+
 /// Writes `intervals` of a run that began at `started`.
 ///
 /// # Errors
@@ -21,6 +24,7 @@ pub(crate) fn write(
     started: SystemTime,
     intervals: &[Interval],
 ) -> io::Result<()> {
+    out.write_all(FORMAT)?;
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder

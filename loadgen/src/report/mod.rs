@@ -15,7 +15,7 @@ mod text;
 pub(crate) use assert::{Assertion, Assertions};
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
-pub(crate) use hlog::{NANOSECONDS_PER_MILLISECOND, write as write_hlog};
+pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
 pub(crate) use interval::{Interval, Tag};
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
