@@ -69,6 +69,15 @@ pub(crate) enum Role {
     },
     /// Make one log of the interval logs of several runs or machines
     Merge(Merge),
+    /// Make the page for a browser of a report that --json wrote
+    Html {
+        /// The report
+        #[arg(value_name = "REPORT")]
+        report: PathBuf,
+        /// The page
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Find how much this machine carries, and what gives first
     Plan(Box<PlanRole>),
     /// Record the shape of a broker's traffic, or put a load of that shape on one
@@ -240,6 +249,10 @@ pub(crate) struct Output {
     /// Fail, with exit status 1, unless all of these hold: 'p99<20ms,loss=0,rate>=0.99'
     #[arg(long = "assert", value_name = "TERMS")]
     pub(crate) assertions: Vec<Assertions>,
+
+    /// The report as one page for a browser, into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 
     /// Histograms second by second into this file, as an HdrHistogram log
     #[arg(long, value_name = "FILE")]

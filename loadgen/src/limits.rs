@@ -159,3 +159,13 @@ pub(crate) const SAFE_SHARE: f64 = 0.7;
 
 /// Percent of a core from which on it has no time left.
 pub(crate) const BUSY_PERCENT: f64 = 85.0;
+
+/// Points of a chart's line: more than its pixels are wide help nobody.
+pub(crate) const CHART_POINTS_MAX: usize = 600;
+
+/// Bytes of a report that is read back: histograms and an hour of seconds take a hundredth.
+pub(crate) const REPORT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Clients from which on memory is told for each: with fewer it is that of the
+/// process itself.
+pub(crate) const CLIENTS_FOR_MEMORY_MIN: u64 = 1000;

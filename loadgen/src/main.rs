@@ -26,8 +26,8 @@ mod timeline;
 mod tracker;
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,6 +41,7 @@ use args::{Cli, Options, ReplayRole, Role, ShapeRole};
 use broker::{Broker, BrokerError};
 use capacity::PlanRole;
 use host::{About, HostError, HostManifest, Preflight};
+use limits::REPORT_BYTES_MAX;
 use plan::Plan;
 use report::{Report, Verdict};
 use run::RunError;
@@ -58,6 +59,8 @@ enum Error {
     Output(#[from] io::Error),
     #[error("cannot write {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("{} is no report: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
             return ended(selfhost::serve(shards).map_err(|error| format!("broker: {error}")));
         }
         Some(Role::Merge(merge)) => return ended(merge::run(&merge)),
+        Some(Role::Html { report, output }) => return ended(write_page(&report, &output)),
         Some(Role::Plan(role)) => return planned(&role),
         Some(Role::Shape(ShapeRole::Record(record))) => return ended(record.run()),
         Some(Role::Shape(ShapeRole::Replay(replay))) => return replayed(&replay),
@@ -170,8 +174,30 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
     if let Some(path) = &options.output.hlog {
         write_hlog(path, started, &report)?;
     }
+    if let Some(path) = &options.output.html {
+        write(path, report.to_html().as_bytes())?;
+    }
     print(&report, options.output.json)?;
     Ok(report.verdict)
+}
+
+/// The page of a report that was written before.
+fn write_page(from: &Path, to: &Path) -> Result<(), Error> {
+    let read = |source| Error::Read {
+        path: from.to_owned(),
+        source,
+    };
+    let file = File::open(from).map_err(read)?.take(REPORT_BYTES_MAX);
+    let report: Report = serde_json::from_reader(BufReader::new(file))
+        .map_err(|error| read(io::Error::from(error)))?;
+    write(to, report.to_html().as_bytes())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_hlog(path: &Path, started: SystemTime, report: &Report) -> Result<(), Error> {
@@ -202,6 +228,7 @@ impl Error {
             Self::Broker(BrokerError::Resolve { .. }) | Self::Run(RunError::Broker(_)) => 3,
             Self::Host(_) | Self::Run(_) | Self::Broker(_) => 2,
             Self::Output(_) | Self::File { .. } => 1,
+            Self::Read { .. } => 2,
         })
     }
 }

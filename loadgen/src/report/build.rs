@@ -13,7 +13,8 @@ use super::{
 };
 use crate::client::Fault;
 use crate::limits::{
-    LATENESS_P99_MAX, MISSED_TICKS_PERCENT_MAX, RECEIVE_LAG_P99_MAX, THREAD_CPU_PERCENT_MAX,
+    CLIENTS_FOR_MEMORY_MIN, LATENESS_P99_MAX, MISSED_TICKS_PERCENT_MAX, RECEIVE_LAG_P99_MAX,
+    THREAD_CPU_PERCENT_MAX,
 };
 use crate::plan::Plan;
 use crate::process::Usage;
@@ -352,12 +353,12 @@ fn cpu_share(marks: &Marks, of: impl Fn(&Sample) -> Usage) -> f64 {
     percent(used, marks.measured)
 }
 
-/// None where nobody has joined, so that nothing has settled.
+/// None where so few have joined that the process itself outweighs them.
 fn grown_per_client(marks: &Marks, clients: u64, of: impl Fn(&Sample) -> Usage) -> Option<u64> {
     let grown = of(&marks.settled)
         .resident_bytes
         .checked_sub(of(&marks.before).resident_bytes)?;
-    grown.checked_div(clients)
+    (clients >= CLIENTS_FOR_MEMORY_MIN).then(|| grown / clients)
 }
 
 fn percent(used: Duration, passed: Duration) -> f64 {

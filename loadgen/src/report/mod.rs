@@ -6,6 +6,7 @@ mod assert;
 mod build;
 mod distribution;
 mod hlog;
+mod html;
 mod interval;
 mod series;
 mod spent;

@@ -10,6 +10,7 @@ impl Display for Report {
         for warning in &self.warnings {
             writeln!(f, "WARNING: {warning}")?;
         }
+        self.write_assertions(f)?;
         self.write_load(f)?;
         self.write_connections(f)?;
         if self.load.publishers_per_channel > 0 {
@@ -17,6 +18,13 @@ impl Display for Report {
         }
         if let Some(latency) = &self.latency {
             write_latency(f, latency)?;
+        }
+        if let Some(joining) = &self.joining {
+            if self.latency.is_none() {
+                write_heads(f, "joining")?;
+            }
+            write_distribution(f, "connect", &joining.connect)?;
+            write_distribution(f, "subscribe", &joining.subscribe)?;
         }
         write_codes(f, ":error", &self.errors)?;
         write_codes(f, "closed", &self.closes)?;
@@ -26,6 +34,26 @@ impl Display for Report {
 }
 
 impl Report {
+    fn write_assertions(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for assertion in self.assertions.iter().filter(|it| !it.holds) {
+            let text = &assertion.text;
+            match assertion.measured {
+                Some(value) if assertion.unit == "us" => {
+                    writeln!(f, "ASSERTION FAILED: {text}; it is {}", time(value))?;
+                }
+                Some(value) => {
+                    writeln!(
+                        f,
+                        "ASSERTION FAILED: {text}; it is {value}{}",
+                        assertion.unit
+                    )?;
+                }
+                None => writeln!(f, "ASSERTION FAILED: {text}; it was not measured")?,
+            }
+        }
+        Ok(())
+    }
+
     fn write_load(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let load = &self.load;
         write!(
@@ -198,7 +226,7 @@ fn memory(bytes_per_client: Option<u64>) -> String {
 }
 
 /// A time that is readable whatever its size.
-fn time(us: f64) -> String {
+pub(super) fn time(us: f64) -> String {
     if us < 999.5 {
         format!("{us:.0} us")
     } else if us < 999_500.0 {
@@ -214,7 +242,7 @@ fn counted(count: u64, noun: &str) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
