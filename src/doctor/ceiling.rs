@@ -72,7 +72,7 @@ fn nofile(host: &Host, demand: &Demand) -> Option<Bound> {
         name: "nofile",
         connections: descriptors::nofile_connections(host, demand)?,
         how: format!(
-            "the hard limit less {} of the node's own",
+            "the hard limit less {}, in each shard",
             descriptors::reserved(demand)
         ),
     })

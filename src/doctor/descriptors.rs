@@ -14,6 +14,10 @@ const NODE_DESCRIPTORS: u64 = 128;
 /// Descriptors of a shard: its rings, listeners and wake-ups, twice over.
 const SHARD_DESCRIPTORS: u64 = 16;
 
+/// Standard deviations that a shard's share of the connections may be above the
+/// mean: one start in a hundred million is past it.
+const SHARE_SIGMAS: f64 = 6.0;
+
 /// What the tuning files set; enough for a million connections.
 const NOFILE: u64 = 1_048_576;
 
@@ -36,10 +40,31 @@ fn needed(demand: &Demand) -> u64 {
     demand.connections + reserved(demand)
 }
 
-/// Connections that the process's limit allows.
+/// Connections that the limit allows; it counts for each shard's table.
 pub(super) fn nofile_connections(host: &Host, demand: &Demand) -> Option<u64> {
     let [_, hard] = host.limit("Max open files")?;
-    Some(hard.saturating_sub(reserved(demand)))
+    let places = hard.saturating_sub(reserved(demand)) as f64;
+    // The root of `share`, solved for the connections.
+    let spread = spread(demand.shards);
+    let root = (-spread + (spread * spread + 4.0 * places).sqrt()) / 2.0;
+    Some((root * root * demand.shards as f64 + 1e-6) as u64)
+}
+
+/// Connections of the fullest shard: the kernel picks a listener by a hash, so
+/// that a shard's share is binomial.
+fn share(connections: u64, shards: u64) -> u64 {
+    let mean = connections as f64 / shards as f64;
+    (mean + spread(shards) * mean.sqrt() - 1e-6).ceil() as u64
+}
+
+/// How far a share may be above the mean, over the mean's root.
+fn spread(shards: u64) -> f64 {
+    SHARE_SIGMAS * (1.0 - 1.0 / shards as f64).sqrt()
+}
+
+/// Descriptors of the fullest table.
+fn table(demand: &Demand) -> u64 {
+    share(demand.connections, demand.shards) + reserved(demand)
 }
 
 /// Connections that the machine has descriptors left for.
@@ -58,18 +83,19 @@ fn nofile(host: &Host, demand: &Demand) -> Option<Finding> {
     let [soft, hard] = host.limit("Max open files")?;
     let connections = nofile_connections(host, demand)?;
     let severity = Severity::Failure.unless(connections >= demand.connections);
-    let line = NOFILE.max(needed(demand).next_power_of_two());
+    let line = NOFILE.max(table(demand).next_power_of_two());
     Some(Finding {
         id: "nofile",
         group: Group::Descriptors,
         severity,
         affects: Affects::Connections,
         found: format!("hard {}, soft {}", grouped(hard), grouped(soft)),
-        wanted: format!("hard {} or more", grouped(needed(demand))),
+        wanted: format!("hard {} or more", grouped(table(demand))),
         limits: format!(
-            "A connection takes a descriptor, and all shards of a node share one table: this \
-             process could hold {} connections. The node raises its soft limit to the hard one \
-             by itself. A systemd unit has limits of its own.",
+            "A connection takes a descriptor, and each shard has a table of its own: {} could \
+             hold {} connections, and more shards more. The node raises its soft limit to the \
+             hard one by itself. A systemd unit has limits of its own.",
+            super::figures::counted(demand.shards, "shard"),
             grouped(connections)
         ),
         fixes: match severity {
@@ -84,15 +110,15 @@ fn nofile(host: &Host, demand: &Demand) -> Option<Finding> {
 
 fn nr_open(host: &Host, demand: &Demand) -> Option<Finding> {
     let [nr_open] = host.sysctl("fs.nr_open")?;
-    let severity = Severity::Failure.unless(nr_open >= needed(demand));
-    let value = NOFILE.max(needed(demand).next_power_of_two());
+    let severity = Severity::Failure.unless(nr_open >= table(demand));
+    let value = NOFILE.max(table(demand).next_power_of_two());
     Some(Finding {
         id: "nr-open",
         group: Group::Descriptors,
         severity,
         affects: Affects::Connections,
         found: grouped(nr_open),
-        wanted: format!("{} or more", grouped(needed(demand))),
+        wanted: format!("{} or more", grouped(table(demand))),
         limits: "No process's limit of descriptors can be set higher than this.".into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),

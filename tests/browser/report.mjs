@@ -44,6 +44,10 @@ for (const [name, width, height, colorScheme] of [
     const box = await seen.boundingBox();
     assert.ok(box.y >= 0 && box.y < height, `${name}: not in the first screen`);
   }
+  const mark = tab.locator(".mark");
+  assert.equal((await mark.textContent()).trim(), "passed");
+  const ground = await mark.evaluate(element => getComputedStyle(element).backgroundColor);
+  assert.notEqual(ground, "rgba(0, 0, 0, 0)", `${name}: the mark has no colour`);
   const charts = await tab.locator("svg").all();
   assert.ok(charts.length >= 5, `${name}: ${charts.length} charts`);
   for (const chart of charts) {

@@ -27,13 +27,13 @@ fn it_shows_only_what_is_wrong_unless_asked_for_all() {
         "Can this host carry 100,000 connections on 4 shards? No.",
         "FAILURE  nofile",
         "hard 4,096, soft 1,024",
-        "hard 100,192 or more",
+        "hard 26,014 or more",
         "LimitNOFILE=1048576",
         "*  hard  nofile  1048576",
         "net.core.somaxconn = 65535",
         "warning  cgroup-cpu",
         "Predicted ceiling: 0 connections",
-        "memlock binds first; were it raised, nofile would be next, at 3,904.",
+        "memlock binds first; were it raised, nofile would be next, at 14,370.",
         "failures 2, warnings 2, notes 0,",
     ] {
         assert!(wrong.contains(part), "no {part:?} in\n{wrong}");

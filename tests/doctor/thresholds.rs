@@ -87,9 +87,12 @@ fn memlock() {
     }
 }
 
+/// Of the fullest of four shards: the mean of 25,000 and six standard deviations.
+const FULLEST: u64 = 25_822;
+
 #[test]
 fn nofile() {
-    let needed = 100_000 + RESERVED;
+    let needed = FULLEST + RESERVED;
     for (hard, severity) in [(needed, Fine), (needed - 1, Failure)] {
         let text = limits(&format!("1024 {hard}"), "8388608 8388608");
         judge("nofile", "proc/self/limits", &text, severity);
@@ -107,11 +110,12 @@ fn slots() {
 
 #[test]
 fn nr_open_and_file_max() {
-    let needed = 100_000 + RESERVED;
+    let needed = FULLEST + RESERVED;
     let path = "proc/sys/fs/nr_open";
     judge("nr-open", path, &needed.to_string(), Fine);
     judge("nr-open", path, &(needed - 1).to_string(), Failure);
     // 1,200 are open.
+    let needed = 100_000 + RESERVED;
     let path = "proc/sys/fs/file-max";
     judge("file-max", path, &(needed + 1200).to_string(), Fine);
     judge("file-max", path, &(needed + 1199).to_string(), Failure);
@@ -120,14 +124,16 @@ fn nr_open_and_file_max() {
 #[test]
 fn lines_grow_with_the_connections_asked_for() {
     let few = ("proc/sys/fs/file-max", "1048576");
-    let diagnosis = Fixture::with(&[few]).examine_for(3_000_000, 4);
-    for (id, line) in [
-        ("nofile", "LimitNOFILE=4194304"),
-        ("nr-open", "fs.nr_open = 4194304"),
-        ("file-max", "fs.file-max = 8388608"),
-        ("conntrack", "net.netfilter.nf_conntrack_max = 4194304"),
-        ("tcp-mem", "net.ipv4.tcp_mem = 4500000 6000000 9000000"),
+    let fixture = Fixture::with(&[few]);
+    for (id, shards, line) in [
+        ("nofile", 1, "LimitNOFILE=4194304"),
+        ("nofile", 4, "LimitNOFILE=1048576"),
+        ("nr-open", 1, "fs.nr_open = 4194304"),
+        ("file-max", 4, "fs.file-max = 8388608"),
+        ("conntrack", 4, "net.netfilter.nf_conntrack_max = 4194304"),
+        ("tcp-mem", 4, "net.ipv4.tcp_mem = 4500000 6000000 9000000"),
     ] {
+        let diagnosis = fixture.examine_for(3_000_000, shards);
         let finding = diagnosis.findings.iter().find(|one| one.id == id);
         let finding = finding.expect("there");
         let has = finding.fixes.iter().any(|fix| fix.line == line);

@@ -59,7 +59,7 @@ impl Chart<'_> {
         html! {
             figure {
                 figcaption { (self.title) }
-                svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.title) {
+                div.wide { svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.title) {
                     @for (from, to, name) in &self.bands {
                         rect.band x=(place(*from)) y=(TOP) width=(number(x(*to) - x(*from)))
                             height=(BOTTOM - TOP) {}
@@ -83,7 +83,7 @@ impl Chart<'_> {
                     @for (at, line) in self.lines.iter().enumerate() {
                         path class={ "c" (at + 1) } d=(line.path(&axis)) {}
                     }
-                }
+                } }
                 div.legend {
                     @for (at, line) in self.lines.iter().enumerate() {
                         span { i class={ "k" (at + 1) } {} (line.label) }

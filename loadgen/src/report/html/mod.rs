@@ -45,14 +45,14 @@ impl Report {
             "failed"
         };
         html! {
-            span.mark class=(class) { (self.mark()) }
+            span class={ "mark " (class) } { (self.mark()) }
             h1 { (self.sentence()) }
             @if !self.warnings.is_empty() {
                 ul.notes { @for warning in &self.warnings { li { "Note: " (warning) "." } } }
             }
             @if !self.assertions.is_empty() {
                 @let class = if self.assertions.iter().all(|it| it.holds) { "good" } else { "bad" };
-                ul.notes class=(class) {
+                ul class={ "notes " (class) } {
                     @for it in &self.assertions {
                         li {
                             (if it.holds { "holds: " } else { "does not hold: " }) (it.text)
