@@ -4,6 +4,7 @@ mod server;
 
 pub(crate) use server::Watch;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -212,6 +213,10 @@ pub(crate) struct Load {
     #[arg(value_parser = value_parser!(u32).range(DATA_BYTES_MIN as i64..=DATA_BYTES_MAX as i64))]
     pub(crate) size: u32,
 
+    /// Local addresses to connect from, in turn; each has its own ports
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
+    pub(crate) source_ips: Vec<IpAddr>,
+
     /// Connections a second
     #[arg(long, value_name = "N", default_value = "2000")]
     pub(crate) connect_rate: Rate,
@@ -326,6 +331,7 @@ impl Load {
             rate: self.rate.0,
             pace: Pace::constant(self.rate.0),
             data_bytes: self.size as usize,
+            sources: self.source_ips.clone(),
             connect_rate: self.connect_rate.0,
             warmup: self.warmup.0,
             duration: self.duration.0,

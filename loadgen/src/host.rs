@@ -16,8 +16,7 @@ use std::net::SocketAddr;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::limits::CLIENTS_PER_SOURCE;
-use crate::plan::{Plan, has_many_sources};
+use crate::plan::Plan;
 use lack::Lacks;
 
 /// What the machine lacks. The operator helps; the text says how.
@@ -99,7 +98,7 @@ impl Preflight {
             shards.map_or(Ok(()), |shards| {
                 check_shards(plan.clients, shards, descriptors)
             }),
-            check_ports(plan.clients, to, local_ports()),
+            check_ports(plan.clients_of_a_source(to), to, local_ports()),
         ];
         let own = own.into_iter().filter_map(Result::err);
         let others = lacks.refusals.into_iter().map(HostError::Lacks);
@@ -167,11 +166,6 @@ fn check_shards(clients: u32, shards: u16, limit: u64) -> Result<(), HostError> 
 }
 
 fn check_ports(clients: u32, to: SocketAddr, ports: u32) -> Result<(), HostError> {
-    let clients = if has_many_sources(to) {
-        clients.min(CLIENTS_PER_SOURCE)
-    } else {
-        clients
-    };
     if clients <= ports {
         return Ok(());
     }
@@ -193,6 +187,7 @@ fn parse_port_range(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CLIENTS_PER_SOURCE;
     use crate::limits::TABLE_SPARE;
 
     #[test]
@@ -228,10 +223,10 @@ mod tests {
         let other = SocketAddr::from(([192, 0, 2, 1], 1));
         assert!(check_ports(28_232, other, 28_232).is_ok());
         assert!(check_ports(28_233, other, 28_232).is_err());
-        assert!(check_ports(100_000, loopback, 28_232).is_ok());
-        assert!(check_ports(100_000, loopback, CLIENTS_PER_SOURCE - 1).is_err());
+        let most = |to| Plan::example(100_000).clients_of_a_source(to);
+        assert_eq!(most(loopback), CLIENTS_PER_SOURCE);
         let loopback_6 = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 1));
-        assert!(check_ports(28_233, loopback_6, 28_232).is_err());
+        assert_eq!(most(loopback_6), 100_000);
     }
 
     #[test]

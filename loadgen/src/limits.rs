@@ -169,3 +169,7 @@ pub(crate) const REPORT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Clients from which on memory is told for each: with fewer it is that of the
 /// process itself.
 pub(crate) const CLIENTS_FOR_MEMORY_MIN: u64 = 1000;
+
+/// Time without a single connection after which the broker has gone away and the
+/// run ends: a broker that is started anew would be no part of it.
+pub(crate) const DESERTED_TIME: Duration = Duration::from_secs(1);

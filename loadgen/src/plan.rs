@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// Bytes of the data of a broadcast.
     pub(crate) data_bytes: usize,
+    /// Local addresses to connect from; none leaves it to us.
+    pub(crate) sources: Vec<IpAddr>,
     /// Connections a second, of all threads.
     pub(crate) connect_rate: f64,
     pub(crate) warmup: Duration,
@@ -42,6 +44,7 @@ impl Plan {
             rate: 1.0,
             pace: Pace::constant(1.0),
             data_bytes: 64,
+            sources: Vec::new(),
             connect_rate: 1.0,
             warmup: Duration::ZERO,
             duration: Duration::ZERO,
@@ -62,6 +65,32 @@ impl Plan {
         nanoseconds(SPAN_MIN.max(Duration::from_secs(seconds)))
     }
 
+    /// The local address of a client: in turn those that were given; otherwise,
+    /// where loopback has too few ports for all, each 25,000 take another address
+    /// of 127.0.0.0/8.
+    pub(crate) fn source(&self, client: u32, to: SocketAddr) -> Option<IpAddr> {
+        if !self.sources.is_empty() {
+            return self
+                .sources
+                .get(client as usize % self.sources.len())
+                .copied();
+        }
+        if self.clients <= CLIENTS_PER_SOURCE || !has_many_sources(to) {
+            return None;
+        }
+        let source = u32::from(Ipv4Addr::new(127, 1, 0, 1)) + client / CLIENTS_PER_SOURCE;
+        Some(Ipv4Addr::from(source).into())
+    }
+
+    /// The most clients that share a local address.
+    pub(crate) fn clients_of_a_source(&self, to: SocketAddr) -> u32 {
+        match self.sources.len() as u32 {
+            0 if has_many_sources(to) => self.clients.min(CLIENTS_PER_SOURCE),
+            0 => self.clients,
+            sources => self.clients.div_ceil(sources),
+        }
+    }
+
     /// The numbers of a thread's clients.
     pub(crate) fn clients_of(&self, thread: u16) -> impl Iterator<Item = u32> + use<> {
         (u32::from(thread)..self.clients).step_by(self.threads.into())
@@ -80,18 +109,8 @@ pub(crate) fn channel_name(channel: u32) -> String {
     format!("load-{channel}")
 }
 
-/// The local address of a client: where loopback has too few ports for all,
-/// each 25,000 take another address of 127.0.0.0/8.
-pub(crate) fn source(client: u32, clients: u32, to: SocketAddr) -> Option<IpAddr> {
-    if clients <= CLIENTS_PER_SOURCE || !has_many_sources(to) {
-        return None;
-    }
-    let source = u32::from(Ipv4Addr::new(127, 1, 0, 1)) + client / CLIENTS_PER_SOURCE;
-    Some(Ipv4Addr::from(source).into())
-}
-
 /// Whether this machine has more than one address towards `to`.
-pub(crate) fn has_many_sources(to: SocketAddr) -> bool {
+fn has_many_sources(to: SocketAddr) -> bool {
     matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback())
 }
 
@@ -129,6 +148,7 @@ mod tests {
     fn sources_are_spread_past_the_bound_on_loopback_only() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 8080));
         let other = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let source = |client, clients, to| Plan::example(clients).source(client, to);
         assert_eq!(source(24_999, CLIENTS_PER_SOURCE, loopback), None);
         let many = CLIENTS_PER_SOURCE + 1;
         let first = Some(IpAddr::from([127, 1, 0, 1]));
@@ -139,5 +159,21 @@ mod tests {
             Some(IpAddr::from([127, 1, 0, 2]))
         );
         assert_eq!(source(0, many, other), None);
+    }
+
+    #[test]
+    fn given_sources_are_taken_in_turn() {
+        let other = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let sources = [[192, 0, 2, 7], [192, 0, 2, 8]].map(IpAddr::from);
+        let plan = Plan {
+            sources: sources.to_vec(),
+            ..Plan::example(5)
+        };
+        let taken: Vec<_> = (0..5)
+            .filter_map(|client| plan.source(client, other))
+            .collect();
+        assert_eq!(taken, [0, 1, 0, 1, 0].map(|at: usize| sources[at]));
+        assert_eq!(plan.clients_of_a_source(other), 3);
+        assert_eq!(Plan::example(5).clients_of_a_source(other), 5);
     }
 }

@@ -19,7 +19,7 @@ use webrocket::sys::unshare_descriptors;
 
 use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
-use crate::limits::{SETTLE_TIME, SLEEP_MAX};
+use crate::limits::{DESERTED_TIME, SETTLE_TIME, SLEEP_MAX};
 use crate::plan::Plan;
 use crate::process::Usage;
 use crate::progress::Progress;
@@ -135,33 +135,34 @@ impl Conductor<'_> {
         let timeline = Timeline::new(start_ns, warmup, duration, drain);
         self.shared.begin(timeline);
         marks.timeline = Some(timeline);
-        let mut whole = self.wait_until(start_ns).await;
+        let mut waited = self.wait_until(start_ns).await;
         marks.settled = Sample::take(self.broker);
         marks.looks.settled = self.look().await;
-        if whole {
+        if waited == Waited::Whole {
             Progress::tell("warm-up", warmup);
-            whole = self.wait_until(timeline.measure_ns).await;
+            waited = self.wait_until(timeline.measure_ns).await;
         }
         marks.measured_from = Sample::take(self.broker);
         marks.looks.measured_from = self.look().await;
-        if whole {
+        if waited == Waited::Whole {
             let label = if self.plan.publishers() == 0 {
                 "idle"
             } else {
                 "measure"
             };
             Progress::tell(label, duration);
-            whole = self.wait_until(timeline.end_ns).await;
+            waited = self.wait_until(timeline.end_ns).await;
         }
-        marks.interrupted = !whole;
+        marks.interrupted = waited == Waited::Interrupted;
+        if let Waited::Deserted { since_ns } = waited {
+            marks.deserted_ns = Some(since_ns);
+        }
         marks.measured_to = Sample::take(self.broker);
         marks.looks.measured_to = self.look().await;
         let end_ns = self.shared.end_ns(&timeline);
         marks.measured = Duration::from_nanos(end_ns.saturating_sub(timeline.measure_ns));
         Progress::tell("drain", drain);
-        if !self.wait_until(end_ns + timeline.drain_ns).await {
-            process::exit(1);
-        }
+        self.drain_until(end_ns + timeline.drain_ns).await;
         marks.drained_ns = self.shared.now_ns();
         marks.looks.drained = self.look().await;
         marks
@@ -199,17 +200,53 @@ impl Conductor<'_> {
         }
     }
 
-    /// Waits; after an interrupt the sending ends, and the answer is false.
-    async fn wait_until(&mut self, then_ns: u64) -> bool {
-        let rest = then_ns.saturating_sub(self.shared.now_ns());
-        tokio::select! {
-            () = sleep(Duration::from_nanos(rest)) => true,
-            _ = self.interrupts.recv() => {
-                self.shared.cut();
-                false
+    /// Waits; when interrupted, or deserted by the broker, the sending ends and
+    /// the answer is not [`Waited::Whole`].
+    async fn wait_until(&mut self, then_ns: u64) -> Waited {
+        let mut deserted_ns = None;
+        loop {
+            let now_ns = self.shared.now_ns();
+            let rest = Duration::from_nanos(then_ns.saturating_sub(now_ns));
+            if rest.is_zero() {
+                return Waited::Whole;
+            }
+            if self.shared.is_deserted() {
+                let since_ns = *deserted_ns.get_or_insert(now_ns);
+                if now_ns - since_ns >= nanoseconds(DESERTED_TIME) {
+                    self.shared.cut();
+                    return Waited::Deserted { since_ns };
+                }
+            }
+            tokio::select! {
+                () = sleep(rest.min(DESERTED_TIME / 10)) => {}
+                _ = self.interrupts.recv() => {
+                    self.shared.cut();
+                    return Waited::Interrupted;
+                }
             }
         }
     }
+
+    /// The drain, which a second interrupt ends with the process.
+    async fn drain_until(&mut self, then_ns: u64) {
+        let rest = then_ns.saturating_sub(self.shared.now_ns());
+        tokio::select! {
+            () = sleep(Duration::from_nanos(rest)) => {}
+            _ = self.interrupts.recv() => process::exit(1),
+        }
+    }
+}
+
+/// How a wait came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    Whole,
+    Interrupted,
+    /// Nobody is connected any more.
+    Deserted {
+        /// When that was seen.
+        since_ns: u64,
+    },
 }
 
 impl Sample {

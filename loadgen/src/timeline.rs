@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     stopped: AtomicBool,
     subscribed: AtomicUsize,
     failed: AtomicUsize,
+    ended: AtomicUsize,
 }
 
 impl Shared {
@@ -60,6 +61,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             subscribed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
         }
     }
 
@@ -109,6 +111,17 @@ impl Shared {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One that had joined has lost its connection.
+    pub(crate) fn count_ended(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nobody who had joined is connected any more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let ended = self.ended.load(Ordering::Relaxed);
+        ended > 0 && ended >= self.subscribed()
+    }
+
     /// Clients that have joined.
     pub(crate) fn subscribed(&self) -> usize {
         self.subscribed.load(Ordering::Relaxed)
@@ -152,6 +165,17 @@ mod tests {
         assert!(shared.end_ns(&late) < late.end_ns);
         let over = Timeline::new(0, Duration::ZERO, Duration::ZERO, Duration::ZERO);
         assert_eq!(shared.end_ns(&over), 0);
+    }
+
+    #[test]
+    fn deserted_is_when_the_last_has_gone() {
+        let shared = Shared::new();
+        assert!(!shared.is_deserted());
+        (0..2).for_each(|_| shared.count_subscribed());
+        shared.count_ended();
+        assert!(!shared.is_deserted());
+        shared.count_ended();
+        assert!(shared.is_deserted());
     }
 
     #[test]

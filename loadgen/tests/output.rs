@@ -250,6 +250,54 @@ fn a_paused_generator_shows_in_the_corrected_latency_and_says_so() {
 }
 
 #[test]
+fn a_broker_that_dies_ends_the_run_and_leaves_a_partial_report() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let page = folder.path().join("report.html");
+    let line = format!(
+        "--self-host --clients 20 --rate 100 --warmup 0s --duration 1h --drain 1s --json --html {}",
+        page.display()
+    );
+    let mut child = loadgen(&line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("loadgen runs");
+    wait_for(&mut child, "measure");
+    thread::sleep(Duration::from_millis(300));
+    let broker = Pid::from_raw(child_of(child.id())).expect("a process");
+    kill_process(broker, Signal::KILL).expect("it runs");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    let report = report(&output);
+    assert_eq!(report["connections"]["lost"], 20, "{report:#}");
+    assert!(report["broker_gone_s"].as_f64().is_some(), "{report:#}");
+    assert!(report["deliveries"]["delivered"].as_u64() > Some(0));
+    let page = fs::read_to_string(page).expect("a page");
+    assert!(page.contains("the broker went away"), "{page}");
+}
+
+#[test]
+fn clients_come_from_the_addresses_that_were_given() {
+    let to = serve(FAITHFUL);
+    let line = format!("--url ws://{to}/a --clients 4 {SHORT} --source-ips");
+    let good = output(&format!("{line} 127.0.0.7,127.0.0.8"));
+    assert_eq!(good.status.code(), Some(0), "{}", said(&good));
+    // An address for documentation, which no machine has.
+    let bad = output(&format!("{line} 192.0.2.1"));
+    assert_eq!(bad.status.code(), Some(3));
+    let causes = &report(&bad)["connections"]["failed_by_cause"];
+    let causes = causes.as_object().expect("causes");
+    assert!(
+        causes
+            .keys()
+            .any(|it| it.contains("assign requested address")),
+        "{causes:?}"
+    );
+    let wrong = output(&format!("{line} here"));
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_shape_is_recorded_and_replayed() {
     let folder = tempfile::tempdir().expect("a directory");
     let shape = folder.path().join("own.shape");

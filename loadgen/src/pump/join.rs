@@ -6,7 +6,6 @@ use webrocket::net::connect;
 use super::{Pump, conn, system};
 use crate::client::Fault;
 use crate::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SLEEP_MAX};
-use crate::plan::source;
 use crate::timeline::{Timeline, nanoseconds};
 
 impl Pump {
@@ -49,7 +48,7 @@ impl Pump {
     }
 
     fn dial(&mut self, slot: usize) {
-        let from = source(self.number(slot), self.plan.clients, self.to);
+        let from = self.plan.source(self.number(slot), self.to);
         let connecting = connect(self.to, from).and_then(|socket| {
             self.driver.watch(conn(slot), &socket)?;
             self.driver.watch_writable(conn(slot), &socket)?;

@@ -377,6 +377,7 @@ impl Pump {
         }
         if seat.client.has_joined() {
             self.tally.recorder.counts().ended += 1;
+            self.shared.count_ended();
             count(&mut self.tally.faults.lost, fault);
         } else {
             self.count_failed(fault);

@@ -30,6 +30,8 @@ pub(crate) struct Marks {
     /// How long it lasted.
     pub(crate) measured: Duration,
     pub(crate) interrupted: bool,
+    /// When nobody was connected any more.
+    pub(crate) deserted_ns: Option<u64>,
     /// Of our own broker; 0 where it is another's.
     pub(crate) shards: u16,
     /// Before the first connection.
@@ -130,6 +132,7 @@ impl Report {
             schema: SCHEMA,
             verdict: Verdict::Passed,
             interrupted: marks.interrupted,
+            broker_gone_s: marks.deserted_ns.map(|ns| ns as f64 / 1e9),
             warnings: warnings(plan, marks, outcomes, &histograms, &generator),
             assertions: Vec::new(),
             load: Load {

@@ -41,6 +41,9 @@ pub(crate) struct Report {
     pub(crate) schema: u32,
     pub(crate) verdict: Verdict,
     pub(crate) interrupted: bool,
+    /// When all connections were lost, which ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broker_gone_s: Option<f64>,
     pub(crate) warnings: Vec<Warning>,
     /// What `--assert` asked for.
     #[serde(default)]

@@ -167,7 +167,13 @@ impl Report {
             Verdict::Failed => "FAILED: see above",
             Verdict::NotConnected => "FAILED: no client could connect",
         };
-        writeln!(f, "{verdict}")?;
+        match self.broker_gone_s {
+            Some(at_s) => writeln!(
+                f,
+                "FAILED: the broker went away {at_s:.1} s after the start; the rest is partial"
+            )?,
+            None => writeln!(f, "{verdict}")?,
+        }
         let refused = self.connections.failed_by_cause.keys();
         if refused
             .into_iter()

@@ -109,6 +109,9 @@ impl Report {
         if let Some(latency) = &self.latency {
             sentence += &format!(", 99 % within {}", time(latency.corrected.at_us(99.0)));
         }
+        if let Some(at_s) = self.broker_gone_s {
+            sentence += &format!("; the broker went away {at_s:.1} s after the start");
+        }
         sentence + "."
     }
 
