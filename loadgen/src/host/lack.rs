@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use webrocket::doctor::{Affects, Demand, Diagnosis, Finding, Severity, examine_here};
+use webrocket::doctor::{Affects, Demand, Diagnosis, Finding, Group, Severity, examine_here};
 
 use crate::plan::Plan;
 
@@ -34,7 +34,10 @@ impl Lacks {
             plan.clients.saturating_mul(2),
             shards.saturating_add(plan.threads),
         );
-        let mut lacks = Self::new(examine_here(both), |finding| finding.id != "conntrack");
+        let mut lacks = Self::new(examine_here(both), |finding| {
+            // No network card has a part in loopback.
+            finding.id != "conntrack" && finding.group != Group::Card
+        });
         let tracked = Self::new(once, |finding| finding.id == "conntrack");
         lacks.refusals.extend(tracked.refusals);
         lacks.warnings.extend(tracked.warnings);

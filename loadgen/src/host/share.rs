@@ -75,7 +75,7 @@ mod tests {
         for (clients, threads) in [(1, 1), (100, 1), (101, 2), (200, 2), (201, 3)] {
             assert_eq!(threads_for(clients, limit), threads, "{clients} clients");
         }
-        assert_eq!(threads_for(100, TABLE_SPARE), THREADS_MAX.into());
+        assert_eq!(threads_for(100, TABLE_SPARE), u32::from(THREADS_MAX));
     }
 
     #[test]
