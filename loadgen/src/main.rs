@@ -20,7 +20,7 @@ mod server;
 mod timeline;
 mod tracker;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     });
     let done = match cli.options.watch.preflight {
         true => preflight(&cli.options, &plan),
-        false => load(cli.options, plan).map(Verdict::exit_code),
+        false => load(&cli.options, plan).map(Verdict::exit_code),
     };
     done.unwrap_or_else(|error| {
         eprintln!("loadgen: {error}");
@@ -83,14 +83,14 @@ fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
         false => (Broker::at(&options.place, plan.clients)?.websocket, None),
     };
     let preflight = Preflight::look(plan, to, shards, descriptors);
-    print!("{preflight}");
+    write!(io::stdout(), "{preflight}")?;
     Ok(ExitCode::from(match preflight.refusals.is_empty() {
         true => 0,
         false => 2,
     }))
 }
 
-fn load(options: Options, plan: Plan) -> Result<Verdict, Error> {
+fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
     let started = SystemTime::now();
     let descriptors = host::raise_descriptor_limit()?;
     if options.place.self_host {
@@ -118,7 +118,6 @@ fn load(options: Options, plan: Plan) -> Result<Verdict, Error> {
 }
 
 fn print(report: &Report, json: bool) -> io::Result<()> {
-    use std::io::Write;
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, report)?;

@@ -86,6 +86,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let mut marks = runtime.block_on(conductor.conduct(before));
     marks.looks.before = first_look;
     marks.is_shared = broker.source.pid.is_some();
+    marks.take_usage_from_metrics();
     let outcomes = threads
         .into_iter()
         .map(join)

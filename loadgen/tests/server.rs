@@ -89,6 +89,14 @@ fn another_ones_broker_is_seen_and_its_token_is_not_told() {
     );
     assert!(!text(&output).contains(&token));
     assert!(text(&output).contains("wr://***@"));
+    let (_, report) = run(command(&format!(
+        "--url ws://{websocket}/test --metrics-url http://{}/metrics {LOAD}",
+        node.admin_addr(),
+    )));
+    let broker = &report["broker"];
+    assert!(broker["resident_bytes"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(broker["spent"]["system_us_per_delivery"], Value::Null);
+    assert_eq!(broker["spent"]["kernel"], Value::Null);
     assert!(node.stop(Duration::from_secs(20)));
 }
 

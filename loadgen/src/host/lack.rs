@@ -79,3 +79,41 @@ impl fmt::Display for Lack {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use webrocket::doctor::{Host, examine};
+
+    use super::*;
+
+    /// Of a machine that has this memory, for so many connections.
+    fn lacks(connections: u32, kib: u64) -> Lacks {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("proc")).expect("a folder");
+        let info = format!("MemAvailable: {kib} kB\n");
+        fs::write(root.path().join("proc/meminfo"), info).expect("written");
+        let demand = Demand::new(connections, 1);
+        let diagnosis = examine(&Host::at(root.path()), demand, &Ok(()));
+        Lacks::new(diagnosis, |_| true)
+    }
+
+    #[test]
+    fn too_little_memory_is_refused_and_told() {
+        assert!(lacks(1000, 1024 * 1024).refusals.is_empty());
+        let refused = lacks(1000, 16).refusals;
+        let told: Vec<String> = refused.iter().map(Lack::to_string).collect();
+        assert!(
+            told.iter().any(|it| it.starts_with("memory is ")),
+            "{told:?}"
+        );
+        assert!(refused.iter().any(Lack::keeps_clients_out));
+    }
+
+    #[test]
+    fn what_is_checked_here_is_not_told_twice() {
+        let refused = lacks(u32::MAX, 1024 * 1024).refusals;
+        assert!(!refused.iter().any(|it| OWN_CHECKS.contains(&it.0.id)));
+    }
+}

@@ -82,6 +82,22 @@ pub(crate) struct Counters {
     pub(crate) refused: BTreeMap<String, u64>,
 }
 
+impl Marks {
+    /// A broker whose process is on another machine tells its usage itself.
+    pub(crate) fn take_usage_from_metrics(&mut self) {
+        let looks = &self.looks;
+        for (sample, look) in [
+            (&mut self.before, &looks.before),
+            (&mut self.settled, &looks.settled),
+            (&mut self.measured_from, &looks.measured_from),
+            (&mut self.measured_to, &looks.measured_to),
+        ] {
+            let told = look.metrics.as_ref().map(|metrics| metrics.usage);
+            sample.broker = sample.broker.or(told);
+        }
+    }
+}
+
 impl Spent {
     /// None where there was nothing to see.
     pub(super) fn new(
@@ -127,6 +143,9 @@ fn per_delivery(
     delivered: u64,
     time: impl Fn(&Usage) -> std::time::Duration,
 ) -> Option<f64> {
+    if marks.looks.measured_from.threads.is_empty() {
+        return None;
+    }
     let of = |sample: &Sample| sample.broker.as_ref().map(&time);
     let used = of(&marks.measured_to)?.saturating_sub(of(&marks.measured_from)?);
     (delivered > 0).then(|| used.as_secs_f64() * 1e6 / delivered as f64)
@@ -363,6 +382,30 @@ mod tests {
             ..counters
         };
         assert_eq!(same.difference(), None);
+    }
+
+    #[test]
+    fn usage_from_metrics_has_no_system_part() {
+        let mut marks = Marks::default();
+        let told = |ms| Observation {
+            metrics: Some(Metrics {
+                usage: Usage {
+                    cpu: Duration::from_millis(ms),
+                    ..Usage::default()
+                },
+                ..Metrics::default()
+            }),
+            ..Observation::default()
+        };
+        marks.looks.before = told(1);
+        marks.looks.measured_from = told(2);
+        marks.looks.measured_to = told(5);
+        marks.take_usage_from_metrics();
+        let cpu = |sample: &Sample| sample.broker.map(|usage| usage.cpu);
+        assert_eq!(cpu(&marks.measured_to), Some(Duration::from_millis(5)));
+        assert_eq!(marks.settled.broker, None);
+        let spent = Spent::new(&marks, 10, 10, 1).expect("seen");
+        assert_eq!(spent.system_us_per_delivery, None);
     }
 
     #[test]
