@@ -138,7 +138,7 @@ fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
         false => (Broker::at(&options.place, plan.clients)?.websocket, None),
     };
     let preflight = Preflight::look(plan, to, shards, descriptors);
-    print!("{preflight}");
+    write!(io::stdout(), "{preflight}")?;
     Ok(ExitCode::from(match preflight.refusals.is_empty() {
         true => 0,
         false => 2,

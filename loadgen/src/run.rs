@@ -94,6 +94,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     });
     marks.looks.before = first_look;
     marks.is_shared = broker.source.pid.is_some();
+    marks.take_usage_from_metrics();
     let outcomes = threads
         .into_iter()
         .map(join)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use webrocket::doctor::{Affects, Demand, Diagnosis, Finding, Severity, examine_here};
+use webrocket::doctor::{Affects, Demand, Diagnosis, Finding, Group, Severity, examine_here};
 
 use crate::plan::Plan;
 
@@ -34,7 +34,10 @@ impl Lacks {
             plan.clients.saturating_mul(2),
             shards.saturating_add(plan.threads),
         );
-        let mut lacks = Self::new(examine_here(both), |finding| finding.id != "conntrack");
+        let mut lacks = Self::new(examine_here(both), |finding| {
+            // No network card has a part in loopback.
+            finding.id != "conntrack" && finding.group != Group::Card
+        });
         let tracked = Self::new(once, |finding| finding.id == "conntrack");
         lacks.refusals.extend(tracked.refusals);
         lacks.warnings.extend(tracked.warnings);
@@ -74,5 +77,43 @@ impl fmt::Display for Lack {
             Some(fix) => write!(f, "; mend with {:?}", fix.line),
             None => write!(f, ". {}", self.0.limits),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use webrocket::doctor::{Host, examine};
+
+    use super::*;
+
+    /// Of a machine that has this memory, for so many connections.
+    fn lacks(connections: u32, kib: u64) -> Lacks {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("proc")).expect("a folder");
+        let info = format!("MemAvailable: {kib} kB\n");
+        fs::write(root.path().join("proc/meminfo"), info).expect("written");
+        let demand = Demand::new(connections, 1);
+        let diagnosis = examine(&Host::at(root.path()), demand, &Ok(()));
+        Lacks::new(diagnosis, |_| true)
+    }
+
+    #[test]
+    fn too_little_memory_is_refused_and_told() {
+        assert!(lacks(1000, 1024 * 1024).refusals.is_empty());
+        let refused = lacks(1000, 16).refusals;
+        let told: Vec<String> = refused.iter().map(Lack::to_string).collect();
+        assert!(
+            told.iter().any(|it| it.starts_with("memory is ")),
+            "{told:?}"
+        );
+        assert!(refused.iter().any(Lack::keeps_clients_out));
+    }
+
+    #[test]
+    fn what_is_checked_here_is_not_told_twice() {
+        let refused = lacks(u32::MAX, 1024 * 1024).refusals;
+        assert!(!refused.iter().any(|it| OWN_CHECKS.contains(&it.0.id)));
     }
 }

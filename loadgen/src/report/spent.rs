@@ -1,6 +1,7 @@
 //! What the broker has spent, from looks at the borders of phases.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,22 @@ pub(crate) struct Counters {
     pub(crate) refused: BTreeMap<String, u64>,
 }
 
+impl Marks {
+    /// A broker whose process is on another machine tells its usage itself.
+    pub(crate) fn take_usage_from_metrics(&mut self) {
+        let looks = &self.looks;
+        for (sample, look) in [
+            (&mut self.before, &looks.before),
+            (&mut self.settled, &looks.settled),
+            (&mut self.measured_from, &looks.measured_from),
+            (&mut self.measured_to, &looks.measured_to),
+        ] {
+            let told = look.metrics.as_ref().map(|metrics| metrics.usage);
+            sample.broker = sample.broker.or(told);
+        }
+    }
+}
+
 impl Spent {
     /// None where there was nothing to see.
     pub(super) fn new(
@@ -126,6 +143,9 @@ fn per_delivery(
     delivered: u64,
     time: impl Fn(&Usage) -> std::time::Duration,
 ) -> Option<f64> {
+    if marks.looks.measured_from.threads.is_empty() {
+        return None;
+    }
     let of = |sample: &Sample| sample.broker.as_ref().map(&time);
     let used = of(&marks.measured_to)?.saturating_sub(of(&marks.measured_from)?);
     (delivered > 0).then(|| used.as_secs_f64() * 1e6 / delivered as f64)
@@ -208,6 +228,14 @@ fn balance(shares: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 }
 
 impl Counters {
+    fn difference(&self) -> Option<Difference> {
+        let (deliveries, received) = (self.deliveries, self.received);
+        (deliveries != received).then_some(Difference {
+            deliveries,
+            received,
+        })
+    }
+
     fn new(before: &Metrics, after: &Metrics, received: u64) -> Self {
         Self {
             deliveries: after.deliveries().saturating_sub(before.deliveries()),
@@ -226,6 +254,73 @@ fn grown(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTree
         .iter()
         .map(|(cause, count)| (cause.clone(), since(cause, count)));
     counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// Lines of the summary, under the broker's first.
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(user), Some(system)) = (self.user_us_per_delivery, self.system_us_per_delivery)
+        {
+            line(
+                f,
+                format_args!("{user:.2} us in user mode, {system:.2} us in the kernel"),
+            )?;
+        }
+        if let Some(kernel) = &self.kernel {
+            let ends = match kernel.both_ends {
+                true => "both ends, ",
+                false => "",
+            };
+            let slab = kernel.slab_bytes_per_connection;
+            line(
+                f,
+                format_args!("{slab} bytes of kernel slab per connection ({ends}whole machine)"),
+            )?;
+        }
+        if let Some(switches) = &self.switches {
+            line(
+                f,
+                format_args!(
+                    "{:.0} switches/s to wait, {:.0} switches/s forced",
+                    switches.voluntary_per_s, switches.involuntary_per_s
+                ),
+            )?;
+        }
+        if let (Some(connections), shards) = (self.balance.connections, self.shards.len()) {
+            line(
+                f,
+                format_args!("{shards} shards, the fullest has {connections:.2} times the mean"),
+            )?;
+        }
+        if let Some(difference) = self.counters.as_ref().and_then(Counters::difference) {
+            line(f, format_args!("{difference}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+    writeln!(f, "             {text}")
+}
+
+/// Broker and clients don't agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Difference {
+    deliveries: u64,
+    received: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            deliveries,
+            received,
+        } = self;
+        write!(
+            f,
+            "counted {deliveries} deliveries, clients received {received}"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -276,8 +371,41 @@ mod tests {
         assert_eq!(spent.balance.cpu, Some(1.5));
         assert_eq!(spent.balance.connections, Some(1.0));
         assert_eq!(spent.balance.deliveries, Some(1.5));
-        let counters = spent.counters.expect("metrics");
+        let counters = spent.counters.clone().expect("metrics");
         assert_eq!((counters.deliveries, counters.received), (60, 59));
+        let told = "counted 60 deliveries, clients received 59";
+        let text = spent.to_string();
+        assert!(text.contains(told), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        let same = Counters {
+            received: 60,
+            ..counters
+        };
+        assert_eq!(same.difference(), None);
+    }
+
+    #[test]
+    fn usage_from_metrics_has_no_system_part() {
+        let mut marks = Marks::default();
+        let told = |ms| Observation {
+            metrics: Some(Metrics {
+                usage: Usage {
+                    cpu: Duration::from_millis(ms),
+                    ..Usage::default()
+                },
+                ..Metrics::default()
+            }),
+            ..Observation::default()
+        };
+        marks.looks.before = told(1);
+        marks.looks.measured_from = told(2);
+        marks.looks.measured_to = told(5);
+        marks.take_usage_from_metrics();
+        let cpu = |sample: &Sample| sample.broker.map(|usage| usage.cpu);
+        assert_eq!(cpu(&marks.measured_to), Some(Duration::from_millis(5)));
+        assert_eq!(marks.settled.broker, None);
+        let spent = Spent::new(&marks, 10, 10, 1).expect("seen");
+        assert_eq!(spent.system_us_per_delivery, None);
     }
 
     #[test]

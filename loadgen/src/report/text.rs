@@ -154,7 +154,11 @@ impl Report {
         if let Some(us) = broker.cpu_us_per_delivery {
             write!(f, ", {us:.2} us per delivery")?;
         }
-        writeln!(f, "{}", memory(broker.resident_bytes_per_client))
+        writeln!(f, "{}", memory(broker.resident_bytes_per_client))?;
+        broker
+            .spent
+            .as_ref()
+            .map_or(Ok(()), |spent| write!(f, "{spent}"))
     }
 
     fn write_verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
