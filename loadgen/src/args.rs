@@ -33,14 +33,16 @@ measured from when a broadcast was due (corrected) and from when it was sent
 Durations: 500ms, 10s, 1m 30s.
 
 Exit status: 0 all clients connected and every delivery came once and in order;
-1 something was lost, duplicated, reordered or disconnected, or the run was
-interrupted, or an assertion does not hold; 2 wrong arguments, or the machine can't give what is asked; 3 no
-client could connect.
+1 something was lost, duplicated, reordered or disconnected, the run was
+interrupted, or an assertion does not hold; 2 wrong arguments, or the machine
+can't give what is asked; 3 no client could connect.
 
 Examples:
   loadgen --self-host --clients 1000
   loadgen --url ws://127.0.0.1:8080/demo --backend wr://TOKEN@127.0.0.1:8081/demo
-  loadgen --self-host --clients 10000 --idle";
+  loadgen --self-host --clients 10000 --idle
+  loadgen --self-host --scenario chat --assert 'p99<50ms,loss=0' --html chat.html
+  loadgen plan --self-host --slo 'p99<50ms,loss=0'";
 
 fn after_help() -> String {
     format!("{}\n{AFTER_HELP}", scenario::overview())
