@@ -136,8 +136,8 @@ pub(crate) const RECEIVE_LAG_P99_MAX: Duration = Duration::from_millis(5);
 /// there before. A wake-up takes twice as long at the least.
 pub(crate) const POLL_INSTANT_NS: u64 = 10_000;
 
-/// Bytes of an interval log: a day of seconds on all tags takes a third of it.
-pub(crate) const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of an interval log: the longest that a run writes takes a third of it.
+pub(crate) const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Broadcasts a second with which a search begins: any machine carries them.
 pub(crate) const RATE_FIRST: f64 = 50.0;

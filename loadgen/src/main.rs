@@ -172,7 +172,7 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
         report.assert(assertions);
     }
     if let Some(path) = &options.output.hlog {
-        write_hlog(path, started, &report)?;
+        write_hlog(path, &report)?;
     }
     if let Some(path) = &options.output.html {
         write(path, report.to_html().as_bytes())?;
@@ -200,10 +200,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
-fn write_hlog(path: &Path, started: SystemTime, report: &Report) -> Result<(), Error> {
+fn write_hlog(path: &Path, report: &Report) -> Result<(), Error> {
     let write = || {
         let mut out = BufWriter::new(File::create(path)?);
-        report::write_hlog(&mut out, started, &report.intervals)?;
+        report::write_hlog(&mut out, report.began, &report.intervals)?;
         out.flush()
     };
     write().map_err(|source| Error::File {

@@ -1,8 +1,8 @@
 //! `loadgen merge`: interval logs of several machines, or of several runs, as one.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -183,12 +183,14 @@ impl<'a> Log<'a> {
             path: path.to_owned(),
             source,
         };
-        if fs::metadata(path).map_err(file)?.len() > LOG_BYTES_MAX {
+        let mut text = String::new();
+        let mut opened = File::open(path).map_err(file)?.take(LOG_BYTES_MAX + 1);
+        opened.read_to_string(&mut text).map_err(file)?;
+        if text.len() as u64 > LOG_BYTES_MAX {
             return Err(MergeError::TooLarge {
                 path: path.to_owned(),
             });
         }
-        let mut text = fs::read_to_string(path).map_err(file)?;
         // Of a log that was cut short only whole lines count.
         if !text.ends_with('\n') {
             let whole = text.rfind('\n').map_or(0, |at| at + 1);

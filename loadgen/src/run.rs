@@ -7,7 +7,7 @@ use std::io;
 use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -65,6 +65,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let before = Sample::take(broker);
     let first_look = broker.source.observe();
     let shared = Arc::new(Shared::new());
+    let began = SystemTime::now();
     let threads = (0..plan.threads)
         .map(|number| {
             let (plan, shared) = (Arc::clone(&plan), Arc::clone(&shared));
@@ -94,6 +95,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     });
     marks.looks.before = first_look;
     marks.is_shared = broker.source.pid.is_some();
+    marks.began = Some(began);
     marks.take_usage_from_metrics();
     let outcomes = threads
         .into_iter()

@@ -131,3 +131,16 @@ fn a_log_that_was_cut_keeps_its_whole_lines() {
     merge(vec![path], Some(output.clone())).expect("merged");
     assert_eq!(lines(&output).len(), 1);
 }
+
+#[test]
+fn a_log_past_the_bound_is_refused() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("large");
+    let file = File::create(&path).expect("a file");
+    file.set_len(LOG_BYTES_MAX + 1).expect("a sparse file");
+    let error = merge(vec![path.clone()], None).expect_err("too large");
+    assert!(error.contains("larger than"), "{error}");
+    file.set_len(LOG_BYTES_MAX).expect("a sparse file");
+    let error = merge(vec![path], None).expect_err("nothing in it");
+    assert!(error.contains("no histogram"), "{error}");
+}

@@ -80,6 +80,9 @@ pub(crate) enum TermError {
     /// Nothing to compare.
     #[error("{0:?} compares nothing: write it as p99<20ms, loss=0 or rate>=0.99")]
     Form(String),
+    /// What is measured is never just that.
+    #[error("{0:?} will never be: compare it with <, <=, > or >=")]
+    Equal(String),
     /// Nobody measures that.
     #[error(
         "nothing is called {0:?}: there are p50, p90, p99, p99.9, p99.99, max and mean (corrected; with \
@@ -144,6 +147,9 @@ impl FromStr for Term {
             expected,
         };
         let bound = subject.read(bound.trim()).map_err(refused)?;
+        if comparison == Comparison::Equal && !subject.is_count() {
+            return Err(TermError::Equal(text.to_owned()));
+        }
         Ok(Self {
             text: text.to_owned(),
             subject,
@@ -235,6 +241,14 @@ impl Subject {
                 number(text).ok_or("a number")
             }
         }
+    }
+
+    /// A whole number, which may equal another.
+    fn is_count(self) -> bool {
+        matches!(
+            self,
+            Self::Loss | Self::Duplicated | Self::Reordered | Self::Failed
+        )
     }
 
     fn unit(self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::distribution::microseconds;
 use super::series::series;
@@ -44,6 +44,8 @@ pub(crate) struct Marks {
     pub(crate) looks: Observations,
     /// The clients are on the broker's machine.
     pub(crate) is_shared: bool,
+    /// When its clock began, of which all times of the run are.
+    pub(crate) began: Option<SystemTime>,
     /// Once a second.
     pub(crate) ticks: Vec<Tick>,
     /// None where the ramp was the end.
@@ -131,6 +133,7 @@ impl Report {
         let mut report = Self {
             schema: SCHEMA,
             verdict: Verdict::Passed,
+            began: marks.began.unwrap_or(UNIX_EPOCH),
             interrupted: marks.interrupted,
             broker_gone_s: marks.deserted_ns.map(|ns| ns as f64 / 1e9),
             warnings: warnings(plan, marks, outcomes, &histograms, &generator),

@@ -25,6 +25,7 @@ pub(crate) use table::Table;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub(crate) struct Report {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
     pub(crate) verdict: Verdict,
+    /// When the run's clock began; seconds and nanoseconds since 1970.
+    #[serde(default = "unix_epoch")]
+    pub(crate) began: SystemTime,
     pub(crate) interrupted: bool,
     /// When all connections were lost, which ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,6 +221,10 @@ pub(crate) struct Broker {
     /// None where it could only be asked how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) spent: Option<Spent>,
+}
+
+fn unix_epoch() -> SystemTime {
+    SystemTime::UNIX_EPOCH
 }
 
 impl Report {

@@ -100,6 +100,8 @@ fn mistakes_are_explained() {
         ("p99<20", "a time: 500us, 20ms or 1.5s"),
         ("p99<20m", "a time"),
         ("p99==20ms", "a time"),
+        ("p99=20ms", "will never be"),
+        ("rate=1", "will never be"),
         ("loss=many", "a number"),
         ("loss=NaN", "a number"),
         ("rate>=fast", "a share"),
