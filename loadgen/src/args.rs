@@ -16,7 +16,7 @@ use webrocket::model::VhostPath;
 
 use crate::capacity::PlanRole;
 use crate::host;
-use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, PHASE_MAX, THREADS_MAX};
+use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, IN_FLIGHT_MAX, PHASE_MAX, THREADS_MAX};
 use crate::merge::Merge;
 use crate::pace::Pace;
 use crate::payload::DATA_BYTES_MIN;
@@ -28,7 +28,8 @@ use crate::shape::{Record, Replay, Shape, ShapeError};
 const AFTER_HELP: &str = "\
 Broadcasts are sent on a fixed schedule, whatever the broker does. Latency is
 measured from when a broadcast was due (corrected) and from when it was sent
-(raw). Only broadcasts due while measuring count.
+(raw). Only broadcasts due while measuring count. With --closed-loop a slow
+broker is asked less, and the two are one.
 
 Durations: 500ms, 10s, 1m 30s.
 
@@ -205,6 +206,11 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) rate: Rate,
 
+    /// Closed loop: each publisher keeps N broadcasts under way, whatever rate comes of it
+    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "idle"])]
+    #[arg(value_parser = value_parser!(u32).range(1..=i64::from(IN_FLIGHT_MAX)))]
+    pub(crate) closed_loop: Option<u32>,
+
     /// Clients of each channel that broadcast, in turn
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
@@ -322,7 +328,9 @@ impl Load {
             });
         }
         let sending = self.warmup.0 + self.duration.0;
-        if sending.as_secs_f64() * self.rate.0 / needed as f64 > f64::from(u32::MAX - 1) {
+        let is_paced = self.closed_loop.is_none();
+        if is_paced && sending.as_secs_f64() * self.rate.0 / needed as f64 > f64::from(u32::MAX - 1)
+        {
             return Err(Mismatch::TooMany);
         }
         Ok(Plan {
@@ -330,8 +338,9 @@ impl Load {
             channels: self.channels,
             publishers_per_channel,
             threads,
-            rate: self.rate.0,
+            rate: if is_paced { self.rate.0 } else { 0.0 },
             pace: Pace::constant(self.rate.0),
+            in_flight: self.closed_loop.unwrap_or(0),
             data_bytes: self.size as usize,
             sources: self.source_ips.clone(),
             connect_rate: self.connect_rate.0,

@@ -173,3 +173,7 @@ pub(crate) const CLIENTS_FOR_MEMORY_MIN: u64 = 1000;
 /// Time without a single connection after which the broker has gone away and the
 /// run ends: a broker that is started anew would be no part of it.
 pub(crate) const DESERTED_TIME: Duration = Duration::from_secs(1);
+
+/// Broadcasts of one publisher that a closed loop keeps under way: what its
+/// outbox holds of small ones.
+pub(crate) const IN_FLIGHT_MAX: u32 = 4096;

@@ -21,6 +21,9 @@ pub(crate) struct Plan {
     pub(crate) rate: f64,
     /// When they are due.
     pub(crate) pace: Pace,
+    /// Broadcasts of each publisher that are under way at one time, instead of a
+    /// pace; 0 for the open loop.
+    pub(crate) in_flight: u32,
     /// Bytes of the data of a broadcast.
     pub(crate) data_bytes: usize,
     /// Local addresses to connect from; none leaves it to us.
@@ -43,6 +46,7 @@ impl Plan {
             threads: 1,
             rate: 1.0,
             pace: Pace::constant(1.0),
+            in_flight: 0,
             data_bytes: 64,
             sources: Vec::new(),
             connect_rate: 1.0,

@@ -35,6 +35,29 @@ fn report(output: &Output) -> Value {
 const SHORT: &str = "--rate 40 --warmup 0s --duration 500ms --drain 2s --json";
 
 #[test]
+fn a_closed_loop_sends_when_its_own_has_come_back() {
+    let run = |script| {
+        let to = serve(script);
+        let options = "--closed-loop 3 --clients 4 --publishers 2 --threads 2 --warmup 0s";
+        output(&format!(
+            "--url ws://{to}/a {options} --duration 500ms --drain 1s --json"
+        ))
+    };
+    let faithful = run(FAITHFUL);
+    assert_eq!(faithful.status.code(), Some(0), "{}", said(&faithful));
+    let sent = |output: &Output| report(output)["broadcasts"]["sent"].as_u64();
+    assert!(sent(&faithful) > Some(2 * 3));
+    // What never comes back is never followed by another.
+    let silent = run(Script {
+        fate: |_, _| Fate::Lose,
+        ..FAITHFUL
+    });
+    assert_eq!(silent.status.code(), Some(1), "{}", said(&silent));
+    assert_eq!(sent(&silent), Some(2 * 3));
+    assert_eq!(report(&silent)["deliveries"]["lost"], 4 * 2 * 3);
+}
+
+#[test]
 fn an_assertion_that_fails_fails_the_run() {
     let to = serve(FAITHFUL);
     let run = |terms: &str| {

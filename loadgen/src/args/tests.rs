@@ -142,6 +142,21 @@ fn sequences_at_the_bound_and_past_it() {
 }
 
 #[test]
+fn a_closed_loop_has_no_rate_and_a_bound() {
+    let closed = plan("--closed-loop 3").expect("options that go together");
+    assert_eq!((closed.in_flight, closed.rate), (3, 0.0));
+    assert_eq!(plan("").expect("the defaults").in_flight, 0);
+    let long = plan("--closed-loop 4096 --duration 1day");
+    assert!(
+        long.is_ok(),
+        "its sequences end with the run, at the latest"
+    );
+    for wrong in ["0", "4097", "1 --rate 5", "1 --idle"] {
+        assert!(parse(&format!("--closed-loop {wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_last_of_two_wins() {
     let plan = plan("--clients 3 --threads 2 --clients 5").expect("options that go together");
     assert_eq!(plan.clients, 5);

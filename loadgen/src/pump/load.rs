@@ -14,16 +14,16 @@ use crate::timeline::Timeline;
 impl Pump {
     /// Warm-up, measuring and drain.
     pub(super) fn load(&mut self, timeline: &Timeline) -> io::Result<()> {
+        let is_open = self.plan.in_flight == 0;
+        let paced = self.publishers.iter().filter(|_| is_open);
         let mut schedule = Schedule::new(
             self.plan.pace.clone(),
             self.plan.publishers(),
-            self.publishers
-                .iter()
-                .map(|publisher| publisher.number)
-                .collect(),
+            paced.map(|publisher| publisher.number).collect(),
             timeline.start_ns,
             timeline.end_ns,
         );
+        let mut has_begun = false;
         self.tally.window = timeline.measure_ns..timeline.end_ns;
         let mut meter = Meter::Before;
         let mut last_sent_ns = 0;
@@ -35,7 +35,11 @@ impl Pump {
             if now_ns >= end_ns + timeline.drain_ns {
                 self.give_up(&mut schedule);
             }
-            if self.broadcast_due(&mut schedule) {
+            if !has_begun && now_ns >= timeline.start_ns {
+                has_begun = true;
+                self.open_loops();
+            }
+            if self.broadcast_due(&mut schedule) | self.broadcast_returned(end_ns) {
                 last_sent_ns = now_ns;
             }
             // Late ones get as long to arrive as those in time.
@@ -43,7 +47,10 @@ impl Pump {
             if now_ns >= drained_ns {
                 return self.turn(Duration::ZERO);
             }
-            let next_ns = schedule.next_ns().unwrap_or(drained_ns);
+            let next_ns = match self.has_returned() {
+                true => now_ns,
+                false => schedule.next_ns().unwrap_or(drained_ns),
+            };
             let sleep = Duration::from_nanos(next_ns.saturating_sub(self.shared.now_ns()));
             self.turn(sleep.min(SLEEP_MAX))?;
         }
@@ -70,15 +77,19 @@ impl Pump {
             turns.push(due.turn);
             taken += 1;
         }
-        turns.sort_unstable();
-        turns.dedup();
-        for turn in turns {
-            self.flush(self.publishers[turn].slot);
-        }
+        self.flush_publishers(&mut turns);
         taken > 0
     }
 
-    fn broadcast(&mut self, due: Due) {
+    pub(super) fn flush_publishers(&mut self, turns: &mut Vec<usize>) {
+        turns.sort_unstable();
+        turns.dedup();
+        for &turn in turns.iter() {
+            self.flush(self.publishers[turn].slot);
+        }
+    }
+
+    pub(super) fn broadcast(&mut self, due: Due) {
         let publisher = &mut self.publishers[due.turn];
         let counts = due.intended_ns >= self.tally.window.start;
         let seat = &mut self.seats[publisher.slot];
@@ -95,6 +106,7 @@ impl Pump {
         self.out.clear();
         write_message(&mut self.out, &self.text);
         if seat.socket.is_none()
+            || stamp.sequence == u32::MAX
             || seat
                 .outbox
                 .try_push(&self.out, OUTBOX_BYTES_MAX, &mut self.spare)

@@ -1,5 +1,6 @@
 //! One thread of clients: one ring, one receive buffer, no task per client.
 
+mod closed;
 mod join;
 mod load;
 mod recorder;
@@ -48,6 +49,8 @@ pub(crate) struct Pump {
     joining: VecDeque<u32>,
     /// Slots that have more to read than one turn takes.
     unread: Vec<u32>,
+    /// Places of publishers whose own broadcast has come back, in a closed loop.
+    returned: Vec<usize>,
     /// The end is near: whatever closes now is no fault.
     leaving: bool,
     open: usize,
@@ -147,6 +150,7 @@ impl Pump {
                 .collect(),
             joining: VecDeque::new(),
             unread: Vec::new(),
+            returned: Vec::new(),
             leaving: false,
             open: 0,
             cpu: Cpu::default(),
@@ -298,6 +302,8 @@ impl Pump {
         let (tally, leaving) = (&mut self.tally, self.leaving);
         let ready_ns = self.ready_ns;
         let since_ns = &mut seat.since_ns;
+        let (returned, run) = (&mut self.returned, self.run);
+        let in_flight = self.plan.in_flight;
         tally.recorder.handle_time(now_ns);
         tally.handle_received(count, now_ns.saturating_sub(ready_ns));
         let result =
@@ -313,6 +319,11 @@ impl Pump {
                             tally.handle_subscribed(now_ns.saturating_sub(*since_ns));
                         }
                         Seen::Closed(code) => closed = Some(code),
+                        Seen::Load(stamp)
+                            if in_flight > 0 && stamp.publisher == number && stamp.run == run =>
+                        {
+                            returned.push(slot);
+                        }
                         _ => {}
                     }
                     if !leaving {

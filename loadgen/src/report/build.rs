@@ -144,6 +144,7 @@ impl Report {
                 publishers_per_channel: plan.publishers_per_channel,
                 threads: plan.threads,
                 rate_per_s: plan.rate,
+                in_flight: plan.in_flight,
                 data_bytes: plan.data_bytes,
                 measured_s: seconds,
             },

@@ -135,7 +135,11 @@ pub(crate) struct Load {
     pub(crate) channels: u32,
     pub(crate) publishers_per_channel: u32,
     pub(crate) threads: u16,
+    /// 0 in a closed loop, which has none.
     pub(crate) rate_per_s: f64,
+    /// Of each publisher at one time, in a closed loop; 0 in an open one.
+    #[serde(default)]
+    pub(crate) in_flight: u32,
     pub(crate) data_bytes: usize,
     pub(crate) measured_s: f64,
 }

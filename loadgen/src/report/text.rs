@@ -64,6 +64,14 @@ impl Report {
         )?;
         match load.publishers_per_channel {
             0 => writeln!(f, ", idle for {:.1} s", load.measured_s),
+            publishers if load.in_flight > 0 => writeln!(
+                f,
+                ", {} each\n             closed loop: {} under way of each, {} bytes, for {:.1} s",
+                counted(publishers.into(), "publisher"),
+                counted(load.in_flight.into(), "broadcast"),
+                grouped(load.data_bytes as u64),
+                load.measured_s,
+            ),
             publishers => writeln!(
                 f,
                 ", {} each\n             {} broadcasts/s of {} bytes for {:.1} s",
