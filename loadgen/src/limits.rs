@@ -177,3 +177,7 @@ pub(crate) const DESERTED_TIME: Duration = Duration::from_secs(1);
 /// Broadcasts of one publisher that a closed loop keeps under way: what its
 /// outbox holds of small ones.
 pub(crate) const IN_FLIGHT_MAX: u32 = 4096;
+
+/// Time between two looks of the coordinator at a phase that goes on: how soon a
+/// broker that went away is noticed, and how smoothly a bar moves.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);

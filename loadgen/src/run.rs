@@ -19,10 +19,10 @@ use webrocket::sys::unshare_descriptors;
 
 use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
-use crate::limits::{DESERTED_TIME, SETTLE_TIME, SLEEP_MAX};
+use crate::limits::{DESERTED_TIME, LOOK_INTERVAL, SETTLE_TIME, SLEEP_MAX};
 use crate::plan::Plan;
 use crate::process::Usage;
-use crate::progress::Progress;
+use crate::progress::{Phase, Ramp};
 use crate::pump::{Outcome, Pump};
 use crate::report::{Marks, Report, Sample};
 use crate::server::Observation;
@@ -138,12 +138,12 @@ impl Conductor<'_> {
         let timeline = Timeline::new(start_ns, warmup, duration, drain);
         self.shared.begin(timeline);
         marks.timeline = Some(timeline);
-        let mut waited = self.wait_until(start_ns).await;
+        let mut waited = self.wait_until(start_ns, None).await;
         marks.settled = Sample::take(self.broker);
         marks.looks.settled = self.look().await;
         if waited == Waited::Whole {
-            Progress::tell("warm-up", warmup);
-            waited = self.wait_until(timeline.measure_ns).await;
+            let phase = self.phase("warm-up", warmup);
+            waited = self.wait_until(timeline.measure_ns, Some(phase)).await;
         }
         marks.measured_from = Sample::take(self.broker);
         marks.looks.measured_from = self.look().await;
@@ -153,8 +153,8 @@ impl Conductor<'_> {
             } else {
                 "measure"
             };
-            Progress::tell(label, duration);
-            waited = self.wait_until(timeline.end_ns).await;
+            let phase = self.phase(label, duration);
+            waited = self.wait_until(timeline.end_ns, Some(phase)).await;
         }
         marks.interrupted = waited == Waited::Interrupted;
         if let Waited::Deserted { since_ns } = waited {
@@ -164,8 +164,8 @@ impl Conductor<'_> {
         marks.looks.measured_to = self.look().await;
         let end_ns = self.shared.end_ns(&timeline);
         marks.measured = Duration::from_nanos(end_ns.saturating_sub(timeline.measure_ns));
-        Progress::tell("drain", drain);
-        self.drain_until(end_ns + timeline.drain_ns).await;
+        let phase = self.phase("drain", drain);
+        self.drain_until(end_ns + timeline.drain_ns, phase).await;
         marks.drained_ns = self.shared.now_ns();
         marks.looks.drained = self.look().await;
         marks
@@ -180,10 +180,14 @@ impl Conductor<'_> {
             .unwrap_or_default()
     }
 
+    fn phase(&self, name: &'static str, length: Duration) -> Phase {
+        Phase::new(name, length, self.shared.traffic())
+    }
+
     /// Until every client has joined or failed; tells whether nothing came between.
     async fn ramp(&mut self) -> bool {
         let clients = self.plan.clients as usize;
-        let mut progress = Progress::new(clients);
+        let mut progress = Ramp::new(clients);
         loop {
             let (subscribed, failed) = (self.shared.subscribed(), self.shared.failed());
             progress.show(subscribed, failed);
@@ -205,9 +209,12 @@ impl Conductor<'_> {
 
     /// Waits; when interrupted, or deserted by the broker, the sending ends and
     /// the answer is not [`Waited::Whole`].
-    async fn wait_until(&mut self, then_ns: u64) -> Waited {
+    async fn wait_until(&mut self, then_ns: u64, mut phase: Option<Phase>) -> Waited {
         let mut deserted_ns = None;
         loop {
+            if let Some(phase) = &mut phase {
+                phase.show(self.shared.traffic());
+            }
             let now_ns = self.shared.now_ns();
             let rest = Duration::from_nanos(then_ns.saturating_sub(now_ns));
             if rest.is_zero() {
@@ -221,7 +228,7 @@ impl Conductor<'_> {
                 }
             }
             tokio::select! {
-                () = sleep(rest.min(DESERTED_TIME / 10)) => {}
+                () = sleep(rest.min(LOOK_INTERVAL)) => {}
                 _ = self.interrupts.recv() => {
                     self.shared.cut();
                     return Waited::Interrupted;
@@ -231,11 +238,17 @@ impl Conductor<'_> {
     }
 
     /// The drain, which a second interrupt ends with the process.
-    async fn drain_until(&mut self, then_ns: u64) {
-        let rest = then_ns.saturating_sub(self.shared.now_ns());
-        tokio::select! {
-            () = sleep(Duration::from_nanos(rest)) => {}
-            _ = self.interrupts.recv() => process::exit(1),
+    async fn drain_until(&mut self, then_ns: u64, mut phase: Phase) {
+        loop {
+            phase.show(self.shared.traffic());
+            let rest = Duration::from_nanos(then_ns.saturating_sub(self.shared.now_ns()));
+            if rest.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(rest.min(LOOK_INTERVAL)) => {}
+                _ = self.interrupts.recv() => process::exit(1),
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::limits::FAILURES_FIRST_MAX;
+use crate::progress::Traffic;
 
 /// When the phases of a run begin, in nanoseconds since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     subscribed: AtomicUsize,
     failed: AtomicUsize,
     ended: AtomicUsize,
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 impl Shared {
@@ -62,6 +65,8 @@ impl Shared {
             subscribed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
         }
     }
 
@@ -114,6 +119,20 @@ impl Shared {
     /// One that had joined has lost its connection.
     pub(crate) fn count_ended(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// More broadcasts were sent and received, whether they count or not.
+    pub(crate) fn count_traffic(&self, more: Traffic) {
+        self.sent.fetch_add(more.sent, Ordering::Relaxed);
+        self.received.fetch_add(more.received, Ordering::Relaxed);
+    }
+
+    /// All threads together, so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+        }
     }
 
     /// Nobody who had joined is connected any more.

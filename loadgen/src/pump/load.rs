@@ -118,6 +118,7 @@ impl Pump {
         publisher.sequence += 1;
         self.tally.recorder.handle_time(stamp.sent_ns);
         self.tally.recorder.counts().sent += 1;
+        self.traffic.sent += 1;
         if counts {
             if publisher.measured.is_empty() {
                 publisher.measured.start = stamp.sequence;

@@ -27,6 +27,7 @@ use crate::limits::{
     LEAVE_TIMEOUT, POLL_INSTANT_NS, READS_PER_CLIENT_MAX, RECEIVE_BUFFER_BYTES, SLEEP_MAX,
 };
 use crate::plan::{Plan, channel_name};
+use crate::progress::Traffic;
 use crate::timeline::{Shared, nanoseconds};
 use tally::count;
 
@@ -64,6 +65,8 @@ pub(crate) struct Pump {
     text: Vec<u8>,
     out: Vec<u8>,
     events: Vec<Event>,
+    /// Since the others were told.
+    traffic: Traffic,
 }
 
 /// One client and its connection.
@@ -161,6 +164,7 @@ impl Pump {
             text: Vec::new(),
             out: Vec::new(),
             events: Vec::new(),
+            traffic: Traffic::default(),
             plan,
             shared,
         })
@@ -247,6 +251,7 @@ impl Pump {
             }
         }
         self.events = events;
+        self.shared.count_traffic(std::mem::take(&mut self.traffic));
         Ok(())
     }
 
@@ -303,7 +308,7 @@ impl Pump {
         let ready_ns = self.ready_ns;
         let since_ns = &mut seat.since_ns;
         let (returned, run) = (&mut self.returned, self.run);
-        let in_flight = self.plan.in_flight;
+        let (in_flight, traffic) = (self.plan.in_flight, &mut self.traffic);
         tally.recorder.handle_time(now_ns);
         tally.handle_received(count, now_ns.saturating_sub(ready_ns));
         let result =
@@ -326,6 +331,7 @@ impl Pump {
                         }
                         _ => {}
                     }
+                    traffic.received += u64::from(matches!(seen, Seen::Load(_)));
                     if !leaving {
                         tally.handle_seen(slot, number, seen, now_ns);
                     }
