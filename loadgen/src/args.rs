@@ -20,7 +20,7 @@ use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, IN_FLIGHT_MAX, PHASE_MAX, THREA
 use crate::merge::Merge;
 use crate::pace::Pace;
 use crate::payload::DATA_BYTES_MIN;
-use crate::plan::Plan;
+use crate::plan::{Plan, Slow, Storm};
 use crate::report::Assertions;
 use crate::scenario;
 use crate::shape::{Record, Replay, Shape, ShapeError};
@@ -221,6 +221,33 @@ pub(crate) struct Load {
     #[arg(value_parser = value_parser!(u32).range(DATA_BYTES_MIN as i64..=DATA_BYTES_MAX as i64))]
     pub(crate) size: u32,
 
+    /// Clients a second that disconnect and come back; publishers stay
+    #[arg(long, value_name = "N")]
+    pub(crate) churn: Option<Rate>,
+
+    /// Reset clients at one moment, this long into the measuring; publishers stay
+    #[arg(long, value_name = "TIME")]
+    pub(crate) storm: Option<Phase>,
+
+    /// Percent of the clients that --storm hits
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "storm")]
+    #[arg(value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) storm_percent: u32,
+
+    /// Further clients that subscribe and then do not read
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=i64::from(CLIENTS_MAX)))]
+    pub(crate) slow_clients: u32,
+
+    /// What each of the --slow-clients reads a second
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        requires = "slow_clients"
+    )]
+    pub(crate) slow_bytes_per_s: u32,
+
     /// Local addresses to connect from, in turn; each has its own ports
     #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
     pub(crate) source_ips: Vec<IpAddr>,
@@ -274,10 +301,6 @@ pub(crate) struct Output {
 
 /// Options that don't go together.
 #[derive(Debug, PartialEq, Error)]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "each is too much or too little of something"
-)]
 pub(crate) enum Mismatch {
     /// A channel without enough clients.
     #[error(
@@ -300,6 +323,18 @@ pub(crate) enum Mismatch {
         /// Asked for.
         clients: u32,
     },
+    /// Nobody is left to disconnect.
+    #[error("all {clients} clients publish: --churn and --storm hit only those that do not")]
+    NobodyToLeave {
+        /// Asked for.
+        clients: u32,
+    },
+    /// After the end.
+    #[error("the storm would come after the measuring: give a --storm below --duration")]
+    StormTooLate,
+    /// Numbers of clients have 24 bits.
+    #[error("more than {CLIENTS_MAX} clients, with the slow ones")]
+    TooManyClients,
     /// A sequence has 32 bits.
     #[error("more than 4 billion broadcasts of one publisher: lower --rate or --duration")]
     TooMany,
@@ -320,7 +355,21 @@ impl Load {
                 needed,
             });
         }
-        let threads = self.threads.unwrap_or_else(|| host::threads(self.clients));
+        let leaves = self.churn.is_some() || self.storm.is_some();
+        let publishers = u64::from(self.channels) * u64::from(publishers_per_channel);
+        if leaves && publishers >= self.clients.into() {
+            return Err(Mismatch::NobodyToLeave {
+                clients: self.clients,
+            });
+        }
+        if self.storm.is_some_and(|at| at.0 >= self.duration.0) {
+            return Err(Mismatch::StormTooLate);
+        }
+        let population = self.clients.saturating_add(self.slow_clients);
+        if population > CLIENTS_MAX {
+            return Err(Mismatch::TooManyClients);
+        }
+        let threads = self.threads.unwrap_or_else(|| host::threads(population));
         if u32::from(threads) > self.clients {
             return Err(Mismatch::TooFewForThreads {
                 threads,
@@ -342,6 +391,15 @@ impl Load {
             pace: Pace::constant(self.rate.0),
             in_flight: self.closed_loop.unwrap_or(0),
             data_bytes: self.size as usize,
+            churn: self.churn.map_or(0.0, |churn| churn.0),
+            storm: self.storm.map(|at| Storm {
+                at: at.0,
+                percent: self.storm_percent,
+            }),
+            slow: Slow {
+                clients: self.slow_clients,
+                bytes_per_s: self.slow_bytes_per_s,
+            },
             sources: self.source_ips.clone(),
             connect_rate: self.connect_rate.0,
             warmup: self.warmup.0,

@@ -94,9 +94,9 @@ impl Preflight {
     pub(crate) fn look(plan: &Plan, to: SocketAddr, shards: Option<u16>, descriptors: u64) -> Self {
         let lacks = Lacks::look(plan, shards);
         let own = [
-            check_threads(plan.clients, plan.threads, descriptors),
+            check_threads(plan.population(), plan.threads, descriptors),
             shards.map_or(Ok(()), |shards| {
-                check_shards(plan.clients, shards, descriptors)
+                check_shards(plan.population(), shards, descriptors)
             }),
             check_ports(plan.clients_of_a_source(to), to, local_ports()),
         ];

@@ -181,3 +181,17 @@ pub(crate) const IN_FLIGHT_MAX: u32 = 4096;
 /// Time between two looks of the coordinator at a phase that goes on: how soon a
 /// broker that went away is noticed, and how smoothly a bar moves.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Clients that disconnect in one turn, so that one that catches up still reads.
+pub(crate) const LEAVES_PER_TURN_MAX: usize = 256;
+
+/// Time after which a client whose return was refused tries again: a broker that
+/// is busy is not hammered.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Bytes of a slow client's receive buffer: the kernel's least, so that its
+/// socket is full soon.
+pub(crate) const SLOW_RECEIVE_BUFFER_BYTES: usize = 4096;
+
+/// Time between two readings of a slow client.
+pub(crate) const SLOW_READ_INTERVAL: Duration = Duration::from_millis(100);

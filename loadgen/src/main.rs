@@ -134,8 +134,11 @@ pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
     let descriptors = host::raise_descriptor_limit()?;
     let (to, shards) = match options.place.self_host {
-        true => (LOOPBACK, Some(options.place.shards_for(plan.clients))),
-        false => (Broker::at(&options.place, plan.clients)?.websocket, None),
+        true => (LOOPBACK, Some(options.place.shards_for(plan.population()))),
+        false => (
+            Broker::at(&options.place, plan.population())?.websocket,
+            None,
+        ),
     };
     let preflight = Preflight::look(plan, to, shards, descriptors);
     write!(io::stdout(), "{preflight}")?;
@@ -150,10 +153,10 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
     let descriptors = host::raise_descriptor_limit()?;
     if options.place.self_host {
         // Refused before a broker is started for nothing.
-        let shards = options.place.shards_for(plan.clients);
+        let shards = options.place.shards_for(plan.population());
         Preflight::look(&plan, LOOPBACK, Some(shards), descriptors).pass()?;
     }
-    let broker = Broker::at(&options.place, plan.clients)?.watched(&options.watch)?;
+    let broker = Broker::at(&options.place, plan.population())?.watched(&options.watch)?;
     if !options.place.self_host {
         Preflight::look(&plan, broker.websocket, None, descriptors).pass()?;
     }

@@ -26,6 +26,11 @@ pub(crate) struct Plan {
     pub(crate) in_flight: u32,
     /// Bytes of the data of a broadcast.
     pub(crate) data_bytes: usize,
+    /// Clients a second that disconnect and come back, of those that do not publish.
+    pub(crate) churn: f64,
+    pub(crate) storm: Option<Storm>,
+    /// Further clients, numbered after the others, that hardly read.
+    pub(crate) slow: Slow,
     /// Local addresses to connect from; none leaves it to us.
     pub(crate) sources: Vec<IpAddr>,
     /// Connections a second, of all threads.
@@ -33,6 +38,32 @@ pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
     pub(crate) drain: Duration,
+}
+
+/// Many clients lose their connections at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Storm {
+    /// Since the measuring began.
+    pub(crate) at: Duration,
+    /// Of the clients that do not publish.
+    pub(crate) percent: u32,
+}
+
+/// Clients that subscribe and then read too little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slow {
+    pub(crate) clients: u32,
+    /// What each reads a second, once it is subscribed.
+    pub(crate) bytes_per_s: u32,
+}
+
+impl Storm {
+    /// Whether it hits the `rank`-th of those that do not publish: they are spread
+    /// evenly.
+    pub(crate) fn hits(&self, rank: u32) -> bool {
+        let before = |rank: u64| rank * u64::from(self.percent) / 100;
+        before(u64::from(rank) + 1) > before(rank.into())
+    }
 }
 
 impl Plan {
@@ -48,6 +79,9 @@ impl Plan {
             pace: Pace::constant(1.0),
             in_flight: 0,
             data_bytes: 64,
+            churn: 0.0,
+            storm: None,
+            slow: Slow::default(),
             sources: Vec::new(),
             connect_rate: 1.0,
             warmup: Duration::ZERO,
@@ -61,9 +95,34 @@ impl Plan {
         self.publishers_per_channel * self.channels
     }
 
+    /// All clients of the run, the slow ones among them.
+    pub(crate) fn population(&self) -> u32 {
+        self.clients + self.slow.clients
+    }
+
+    /// Whether the client is one of those that hardly read.
+    pub(crate) fn is_slow(&self, client: u32) -> bool {
+        client >= self.clients
+    }
+
+    /// Those that do not publish: they may disconnect and come back.
+    pub(crate) fn listeners(&self) -> u32 {
+        self.clients - self.publishers()
+    }
+
+    /// The numbers of a thread's clients that do not publish, counted from 0.
+    pub(crate) fn listeners_of(&self, thread: u16) -> Vec<u32> {
+        let publishers = self.publishers();
+        let own = self
+            .clients_of(thread)
+            .filter(|&number| !self.is_slow(number));
+        own.filter_map(|number| number.checked_sub(publishers))
+            .collect()
+    }
+
     /// How long a span of the series is: a second, unless the run is long.
     pub(crate) fn span_ns(&self) -> u64 {
-        let ramp = Duration::from_secs_f64(f64::from(self.clients) / self.connect_rate);
+        let ramp = Duration::from_secs_f64(f64::from(self.population()) / self.connect_rate);
         let whole = ramp + self.warmup + self.duration + self.drain;
         let seconds = whole.as_secs().div_ceil(SPANS_MAX as u64);
         nanoseconds(SPAN_MIN.max(Duration::from_secs(seconds)))
@@ -79,7 +138,7 @@ impl Plan {
                 .get(client as usize % self.sources.len())
                 .copied();
         }
-        if self.clients <= CLIENTS_PER_SOURCE || !has_many_sources(to) {
+        if self.population() <= CLIENTS_PER_SOURCE || !has_many_sources(to) {
             return None;
         }
         let source = u32::from(Ipv4Addr::new(127, 1, 0, 1)) + client / CLIENTS_PER_SOURCE;
@@ -89,15 +148,15 @@ impl Plan {
     /// The most clients that share a local address.
     pub(crate) fn clients_of_a_source(&self, to: SocketAddr) -> u32 {
         match self.sources.len() as u32 {
-            0 if has_many_sources(to) => self.clients.min(CLIENTS_PER_SOURCE),
-            0 => self.clients,
-            sources => self.clients.div_ceil(sources),
+            0 if has_many_sources(to) => self.population().min(CLIENTS_PER_SOURCE),
+            0 => self.population(),
+            sources => self.population().div_ceil(sources),
         }
     }
 
     /// The numbers of a thread's clients.
     pub(crate) fn clients_of(&self, thread: u16) -> impl Iterator<Item = u32> + use<> {
-        (u32::from(thread)..self.clients).step_by(self.threads.into())
+        (u32::from(thread)..self.population()).step_by(self.threads.into())
     }
 
     /// The numbers of a thread's publishers.
@@ -146,6 +205,33 @@ mod tests {
             publishers.sort_unstable();
             assert_eq!(publishers, (0..6).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_storm_hits_as_many_as_it_says_and_spreads_them() {
+        for percent in [1, 33, 50, 99, 100] {
+            let storm = Storm {
+                at: Duration::ZERO,
+                percent,
+            };
+            let hit: Vec<u32> = (0..1000).filter(|&rank| storm.hits(rank)).collect();
+            assert_eq!(hit.len() as u32, 10 * percent);
+            assert_eq!(
+                hit.iter().filter(|&&rank| rank < 100).count() as u32,
+                percent
+            );
+        }
+    }
+
+    #[test]
+    fn who_does_not_publish_is_numbered_from_0() {
+        let mut plan = plan(10, 2);
+        plan.slow.clients = 3;
+        let mut listeners: Vec<u32> = (0..2).flat_map(|it| plan.listeners_of(it)).collect();
+        listeners.sort_unstable();
+        assert_eq!(listeners, [0, 1, 2, 3]);
+        assert_eq!(plan.listeners(), 4);
+        assert_eq!((0..2).flat_map(|it| plan.clients_of(it)).count(), 13);
     }
 
     #[test]

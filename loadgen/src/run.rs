@@ -64,7 +64,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let plan = Arc::new(plan);
     let before = Sample::take(broker);
     let first_look = broker.source.observe();
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(plan.publishers()));
     let began = SystemTime::now();
     let threads = (0..plan.threads)
         .map(|number| {
@@ -186,7 +186,7 @@ impl Conductor<'_> {
 
     /// Until every client has joined or failed; tells whether nothing came between.
     async fn ramp(&mut self) -> bool {
-        let clients = self.plan.clients as usize;
+        let clients = self.plan.population() as usize;
         let mut progress = Ramp::new(clients);
         loop {
             let (subscribed, failed) = (self.shared.subscribed(), self.shared.failed());

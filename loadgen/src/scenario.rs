@@ -20,9 +20,10 @@ use crate::args::Cli;
 use crate::limits::SCENARIO_BYTES_MAX;
 
 /// Name, and the TOML.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("chat", include_str!("../scenarios/chat.toml")),
+    ("storm", include_str!("../scenarios/storm.toml")),
     ("idle", include_str!("../scenarios/idle.toml")),
 ];
 

@@ -1,7 +1,7 @@
 //! The clock of a run, and what its threads tell each other.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::limits::FAILURES_FIRST_MAX;
@@ -50,13 +50,17 @@ pub(crate) struct Shared {
     subscribed: AtomicUsize,
     failed: AtomicUsize,
     ended: AtomicUsize,
+    /// Those that left on purpose and are not back.
+    away: AtomicUsize,
+    /// By publisher: the number of its next broadcast.
+    sequences: Box<[AtomicU32]>,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
 impl Shared {
     /// The run starts now.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(publishers: u32) -> Self {
         Self {
             began: Instant::now(),
             timeline: OnceLock::new(),
@@ -65,6 +69,8 @@ impl Shared {
             subscribed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            away: AtomicUsize::new(0),
+            sequences: (0..publishers).map(|_| AtomicU32::new(0)).collect(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
         }
@@ -135,10 +141,34 @@ impl Shared {
         }
     }
 
-    /// Nobody who had joined is connected any more.
+    /// One has left on purpose.
+    pub(crate) fn count_away(&self) {
+        self.away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// And has come back.
+    pub(crate) fn count_back(&self) {
+        self.away.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes note of a broadcast before it is sent: whoever is subscribed after
+    /// this has not seen `next` is owed every one from there on.
+    pub(crate) fn set_sequence(&self, publisher: u32, next: u32) {
+        if let Some(sequence) = self.sequences.get(publisher as usize) {
+            sequence.store(next, Ordering::Release);
+        }
+    }
+
+    /// The number of the publisher's next broadcast: those before it may be under way.
+    pub(crate) fn sequence(&self, publisher: u32) -> u32 {
+        let sequence = self.sequences.get(publisher as usize);
+        sequence.map_or(0, |sequence| sequence.load(Ordering::Acquire))
+    }
+
+    /// Nobody who had joined is connected any more, but those that left on purpose.
     pub(crate) fn is_deserted(&self) -> bool {
         let ended = self.ended.load(Ordering::Relaxed);
-        ended > 0 && ended >= self.subscribed()
+        ended > 0 && ended + self.away.load(Ordering::Relaxed) >= self.subscribed()
     }
 
     /// Clients that have joined.
@@ -172,7 +202,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_shortens_and_never_prolongs() {
-        let shared = Shared::new();
+        let shared = Shared::new(0);
         let late = Timeline::new(
             u64::MAX - 10,
             Duration::ZERO,
@@ -188,7 +218,7 @@ mod tests {
 
     #[test]
     fn deserted_is_when_the_last_has_gone() {
-        let shared = Shared::new();
+        let shared = Shared::new(0);
         assert!(!shared.is_deserted());
         (0..2).for_each(|_| shared.count_subscribed());
         shared.count_ended();
@@ -199,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_ramp_is_hopeless_at_the_bound_unless_one_has_joined() {
-        let shared = Shared::new();
+        let shared = Shared::new(0);
         (1..FAILURES_FIRST_MAX).for_each(|_| shared.count_failed());
         assert!(!shared.is_ramp_stopped());
         shared.count_failed();

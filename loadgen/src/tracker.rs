@@ -8,7 +8,8 @@ use std::ops::Range;
 ///
 /// Every publisher numbers its broadcasts from 0 and every client is subscribed
 /// before the first. A number is *reordered* when it arrives after a higher one,
-/// a *duplicate* when it had arrived before, *lost* when it never arrives.
+/// a *duplicate* when it had arrived before, *lost* when it never arrives. What is
+/// sent while a client is [away](Self::leave) is not lost: nobody owes it.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     /// Publishers of each channel.
@@ -17,6 +18,11 @@ pub(crate) struct Tracker {
     next: Vec<u32>,
     /// By place in `next`: what is missing below it, ascending and apart.
     gaps: HashMap<usize, Vec<Range<u32>>>,
+    /// By place in `next`: what the client was away for, ascending and apart.
+    missed: HashMap<usize, Vec<Range<u32>>>,
+    /// By place in `next`, from leaving until the first arrival after the return:
+    /// what must arrive begins here.
+    away: HashMap<usize, u32>,
     gap_count: usize,
     gaps_max: usize,
     exact: bool,
@@ -31,6 +37,8 @@ pub(crate) enum Arrival {
     Late,
     /// Not for the first time.
     Duplicate,
+    /// Of the time before a return: two subscriptions may both have it.
+    Again,
 }
 
 impl Tracker {
@@ -40,6 +48,8 @@ impl Tracker {
             publishers,
             next: vec![0; clients * publishers],
             gaps: HashMap::new(),
+            missed: HashMap::new(),
+            away: HashMap::new(),
             gap_count: 0,
             gaps_max,
             exact: true,
@@ -55,6 +65,11 @@ impl Tracker {
     ) -> Arrival {
         let pair = client * self.publishers + publisher;
         let next = self.next[pair];
+        if !self.away.is_empty()
+            && let Some(due) = self.away.get(&pair).copied()
+        {
+            return self.handle_return(pair, sequence, due);
+        }
         if sequence >= next {
             if sequence > next {
                 self.open_gap(pair, next..sequence);
@@ -69,10 +84,51 @@ impl Tracker {
         }
     }
 
-    /// How many of the broadcasts in `span` have not arrived.
+    /// The client unsubscribes, or disconnects, on purpose: nothing is owed to it.
+    pub(crate) fn leave(&mut self, client: usize) {
+        for publisher in 0..self.publishers {
+            self.away
+                .insert(client * self.publishers + publisher, u32::MAX);
+        }
+    }
+
+    /// The client is subscribed again. Whatever the publisher sends from number
+    /// `due` on must arrive; what was under way may.
+    pub(crate) fn come_back(&mut self, client: usize, publisher: usize, due: u32) {
+        self.away.insert(client * self.publishers + publisher, due);
+    }
+
+    /// The first arrival since the client left.
+    fn handle_return(&mut self, pair: usize, sequence: u32, due: u32) -> Arrival {
+        let next = self.next[pair];
+        if sequence < next {
+            return Arrival::Again;
+        }
+        self.away.remove(&pair);
+        // A subscription has no holes, wherever it began.
+        let first = sequence.min(due).max(next);
+        self.miss(pair, next..first);
+        if sequence > first {
+            self.open_gap(pair, first..sequence);
+        }
+        self.next[pair] = sequence + 1;
+        Arrival::InOrder
+    }
+
+    /// How many of the broadcasts in `span` nobody owes the client, for it was away.
+    pub(crate) fn missed(&self, client: usize, publisher: usize, span: &Range<u32>) -> u64 {
+        let pair = client * self.publishers + publisher;
+        let missed = self.missed.get(&pair).map_or(&[][..], Vec::as_slice);
+        let until = self.away.get(&pair).copied().unwrap_or(0);
+        missed.iter().map(|one| overlap(one, span)).sum::<u64>()
+            + overlap(&(self.next[pair]..until), span)
+    }
+
+    /// How many of the broadcasts in `span` were owed and have not arrived.
     pub(crate) fn lost(&self, client: usize, publisher: usize, span: &Range<u32>) -> u64 {
         let pair = client * self.publishers + publisher;
-        let never = overlap(&(self.next[pair]..u32::MAX), span);
+        let due = self.away.get(&pair).copied().unwrap_or(0);
+        let never = overlap(&(self.next[pair].max(due)..u32::MAX), span);
         let gaps = self.gaps.get(&pair).map_or(&[][..], Vec::as_slice);
         never + gaps.iter().map(|gap| overlap(gap, span)).sum::<u64>()
     }
@@ -84,12 +140,22 @@ impl Tracker {
     }
 
     fn open_gap(&mut self, pair: usize, gap: Range<u32>) {
-        if self.gap_count == self.gaps_max {
-            self.exact = false;
-            return;
+        if self.has_room() {
+            self.gaps.entry(pair).or_default().push(gap);
         }
-        self.gap_count += 1;
-        self.gaps.entry(pair).or_default().push(gap);
+    }
+
+    fn miss(&mut self, pair: usize, missed: Range<u32>) {
+        if !missed.is_empty() && self.has_room() {
+            self.missed.entry(pair).or_default().push(missed);
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        let has_room = self.gap_count < self.gaps_max;
+        self.gap_count += usize::from(has_room);
+        self.exact &= has_room;
+        has_room
     }
 
     /// Takes `sequence` out of the missing; tells whether it was among them.
@@ -122,7 +188,7 @@ fn overlap(a: &Range<u32>, b: &Range<u32>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Arrival::{Duplicate, InOrder, Late};
+    use super::Arrival::{Again, Duplicate, InOrder, Late};
     use super::*;
 
     fn arrivals(tracker: &mut Tracker, sequences: &[u32]) -> Vec<Arrival> {
@@ -137,6 +203,60 @@ mod tests {
         let mut tracker = Tracker::new(1, 1, 8);
         assert_eq!(arrivals(&mut tracker, &[0, 1, 2]), [InOrder; 3]);
         assert_eq!(tracker.lost(0, 0, &(0..3)), 0);
+    }
+
+    #[test]
+    fn what_is_sent_while_away_is_not_owed() {
+        let mut tracker = Tracker::new(2, 1, 8);
+        arrivals(&mut tracker, &[0, 1]);
+        tracker.leave(0);
+        assert_eq!(tracker.missed(0, 0, &(0..10)), 8);
+        assert_eq!(tracker.lost(0, 0, &(0..10)), 0);
+        tracker.come_back(0, 0, 5);
+        assert_eq!(tracker.missed(0, 0, &(0..10)), 3);
+        assert_eq!(tracker.lost(0, 0, &(0..10)), 5);
+        // 4 was under way and came; from then on none may be left out.
+        assert_eq!(arrivals(&mut tracker, &[4, 5, 6, 9]), [InOrder; 4]);
+        assert_eq!(tracker.missed(0, 0, &(0..10)), 2);
+        assert_eq!(tracker.lost(0, 0, &(0..10)), 2);
+        assert_eq!(tracker.lost(1, 0, &(0..10)), 10);
+    }
+
+    #[test]
+    fn a_gap_right_after_the_return_is_a_loss() {
+        let mut tracker = Tracker::new(1, 1, 8);
+        tracker.leave(0);
+        tracker.come_back(0, 0, 3);
+        assert_eq!(arrivals(&mut tracker, &[5, 4]), [InOrder, Late]);
+        assert_eq!(tracker.missed(0, 0, &(0..6)), 3);
+        assert_eq!(tracker.lost(0, 0, &(0..6)), 1);
+    }
+
+    #[test]
+    fn two_subscriptions_may_have_the_same_but_one_may_not() {
+        let mut tracker = Tracker::new(1, 1, 8);
+        arrivals(&mut tracker, &[0, 1]);
+        tracker.leave(0);
+        tracker.come_back(0, 0, 2);
+        assert_eq!(
+            arrivals(&mut tracker, &[1, 2, 2]),
+            [Again, InOrder, Duplicate]
+        );
+    }
+
+    #[test]
+    fn times_away_count_as_gaps_do() {
+        let mut tracker = Tracker::new(1, 1, 2);
+        for due in [2, 4] {
+            tracker.leave(0);
+            tracker.come_back(0, 0, due);
+            arrivals(&mut tracker, &[due]);
+        }
+        assert!(tracker.is_exact());
+        tracker.leave(0);
+        tracker.come_back(0, 0, 9);
+        arrivals(&mut tracker, &[9]);
+        assert!(!tracker.is_exact());
     }
 
     #[test]

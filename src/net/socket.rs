@@ -110,6 +110,15 @@ impl Socket {
         let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
     }
 
+    /// Bounds what the kernel keeps of what comes, in bytes; it takes at least
+    /// about 2 KiB.
+    ///
+    /// # Errors
+    /// On no socket of this type.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(&self.0).set_recv_buffer_size(bytes)
+    }
+
     /// The address of the other side, while connected.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         SockRef::from(&self.0).peer_addr().ok()?.as_socket()

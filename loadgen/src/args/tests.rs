@@ -157,6 +157,40 @@ fn a_closed_loop_has_no_rate_and_a_bound() {
 }
 
 #[test]
+fn somebody_must_be_left_to_leave() {
+    assert!(plan("--clients 3 --publishers 2 --churn 1").is_ok());
+    let nobody = Mismatch::NobodyToLeave { clients: 2 };
+    for leaves in ["--churn 1", "--storm 1s"] {
+        let all = plan(&format!("--clients 2 --publishers 2 {leaves}"));
+        assert_eq!(all.expect_err("all publish"), nobody);
+        assert!(plan(&format!("--clients 2 --publishers 2 --idle {leaves}")).is_ok());
+    }
+}
+
+#[test]
+fn a_storm_comes_while_measuring() {
+    assert!(plan("--duration 2s --storm 1999ms").is_ok());
+    let late = plan("--duration 2s --storm 2s").expect_err("too late");
+    assert_eq!(late, Mismatch::StormTooLate);
+    assert!(parse("--storm-percent 50").is_err());
+    for wrong in ["0", "101"] {
+        assert!(parse(&format!("--storm 1s --storm-percent {wrong}")).is_err());
+    }
+}
+
+#[test]
+fn slow_clients_count_against_the_bound() {
+    let most = CLIENTS_MAX - 1000;
+    let plan_of = |slow: u32| plan(&format!("--slow-clients {slow} --threads 2"));
+    assert_eq!(plan_of(most).expect("all fit").population(), CLIENTS_MAX);
+    assert_eq!(
+        plan_of(most + 1).expect_err("one more"),
+        Mismatch::TooManyClients
+    );
+    assert!(parse("--slow-bytes-per-s 5").is_err());
+}
+
+#[test]
 fn the_last_of_two_wins() {
     let plan = plan("--clients 3 --threads 2 --clients 5").expect("options that go together");
     assert_eq!(plan.clients, 5);

@@ -26,12 +26,15 @@ impl Lacks {
     /// `shards` of a broker on this machine: both ends of each connection are
     /// here then, in memory and files; an entry of conntrack is for both.
     pub(super) fn look(plan: &Plan, shards: Option<u16>) -> Self {
-        let once = examine_here(Demand::new(plan.clients, shards.unwrap_or(plan.threads)));
+        let once = examine_here(Demand::new(
+            plan.population(),
+            shards.unwrap_or(plan.threads),
+        ));
         let Some(shards) = shards else {
             return Self::new(once, |_| true);
         };
         let both = Demand::new(
-            plan.clients.saturating_mul(2),
+            plan.population().saturating_mul(2),
             shards.saturating_add(plan.threads),
         );
         let mut lacks = Self::new(examine_here(both), |finding| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use webrocket::limits::OUTBOX_BYTES_MAX;
 
+use super::life::Life;
 use super::{Cpu, Pump};
 use crate::client::write_message;
 use crate::limits::{SENDS_PER_TURN_MAX, SLEEP_MAX};
@@ -23,6 +24,7 @@ impl Pump {
             timeline.start_ns,
             timeline.end_ns,
         );
+        let mut life = Life::new(self, timeline);
         let mut has_begun = false;
         self.tally.window = timeline.measure_ns..timeline.end_ns;
         let mut meter = Meter::Before;
@@ -31,6 +33,9 @@ impl Pump {
             let now_ns = self.shared.now_ns();
             let end_ns = self.shared.end_ns(timeline);
             schedule.cut(end_ns);
+            life.cut(end_ns);
+            self.live(&mut life, timeline);
+            self.read_slowly();
             self.cpu = meter.read(now_ns, timeline.measure_ns, end_ns);
             if now_ns >= end_ns + timeline.drain_ns {
                 self.give_up(&mut schedule);
@@ -51,6 +56,7 @@ impl Pump {
                 true => now_ns,
                 false => schedule.next_ns().unwrap_or(drained_ns),
             };
+            let next_ns = next_ns.min(self.next_life_ns(&life).unwrap_or(drained_ns));
             let sleep = Duration::from_nanos(next_ns.saturating_sub(self.shared.now_ns()));
             self.turn(sleep.min(SLEEP_MAX))?;
         }
@@ -116,6 +122,8 @@ impl Pump {
             return;
         }
         publisher.sequence += 1;
+        self.shared
+            .set_sequence(publisher.number, publisher.sequence);
         self.tally.recorder.handle_time(stamp.sent_ns);
         self.tally.recorder.counts().sent += 1;
         self.traffic.sent += 1;

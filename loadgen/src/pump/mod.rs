@@ -2,13 +2,17 @@
 
 mod closed;
 mod join;
+mod life;
 mod load;
 mod recorder;
+mod slow;
 mod tally;
 
+pub(crate) use life::Leaves;
 #[cfg(test)]
 pub(crate) use recorder::Recorder;
 pub(crate) use recorder::{Counts, Histograms, Recorded};
+pub(crate) use slow::Slowness;
 pub(crate) use tally::{Deliveries, Faults, Tally};
 
 use std::collections::VecDeque;
@@ -50,6 +54,10 @@ pub(crate) struct Pump {
     joining: VecDeque<u32>,
     /// Slots that have more to read than one turn takes.
     unread: Vec<u32>,
+    /// Slots that had left and could not come back.
+    refused: Vec<usize>,
+    /// When the slow clients read again.
+    slow_ns: u64,
     /// Places of publishers whose own broadcast has come back, in a closed loop.
     returned: Vec<usize>,
     /// The end is near: whatever closes now is no fault.
@@ -81,10 +89,18 @@ struct Seat {
     is_connected: bool,
     /// Its end waits behind what there is to read.
     has_hung_up: bool,
+    /// It has left on purpose and is not back.
+    is_away: bool,
+    /// The storm made it leave.
+    is_of_storm: bool,
+    /// Connections before this one.
+    generation: u32,
     /// When the handshake is given up.
     deadline_ns: u64,
     /// When the step of the handshake that is under way began.
     since_ns: u64,
+    /// When it left, where it is away.
+    left_ns: u64,
 }
 
 const _: () = assert!(size_of::<Seat>() <= 128, "an idle client is small");
@@ -153,6 +169,8 @@ impl Pump {
                 .collect(),
             joining: VecDeque::new(),
             unread: Vec::new(),
+            refused: Vec::new(),
+            slow_ns: 0,
             returned: Vec::new(),
             leaving: false,
             open: 0,
@@ -179,6 +197,8 @@ impl Pump {
             self.load(&timeline)?;
         }
         let subscribed = self.subscribed();
+        let away = self.seats.iter().filter(|seat| seat.is_away);
+        self.tally.leaves.missing = away.count() as u64;
         self.leave()?;
         Ok(Outcome {
             recorded: self.tally.recorder.finish(),
@@ -192,8 +212,9 @@ impl Pump {
     fn subscribed(&self) -> Vec<(u32, usize)> {
         let seats = self.seats.iter().enumerate();
         seats
-            .filter(|(_, seat)| seat.client.has_joined())
+            .filter(|(_, seat)| seat.client.has_joined() || seat.is_away)
             .map(|(slot, _)| (self.number(slot), slot))
+            .filter(|&(number, _)| !self.plan.is_slow(number))
             .collect()
     }
 
@@ -276,6 +297,9 @@ impl Pump {
     }
 
     fn read(&mut self, slot: usize) {
+        if self.is_dozing(slot) {
+            return;
+        }
         for _ in 0..READS_PER_CLIENT_MAX {
             let seat = &mut self.seats[slot];
             let Some(socket) = seat.socket.as_ref().filter(|_| seat.is_connected) else {
@@ -306,22 +330,30 @@ impl Pump {
         self.out.clear();
         let (tally, leaving) = (&mut self.tally, self.leaving);
         let ready_ns = self.ready_ns;
-        let since_ns = &mut seat.since_ns;
+        let (since_ns, is_away) = (&mut seat.since_ns, seat.is_away);
+        let (shared, is_slow) = (&self.shared, self.plan.is_slow(number));
         let (returned, run) = (&mut self.returned, self.run);
         let (in_flight, traffic) = (self.plan.in_flight, &mut self.traffic);
         tally.recorder.handle_time(now_ns);
-        tally.handle_received(count, now_ns.saturating_sub(ready_ns));
+        let lag_ns = (!is_slow).then(|| now_ns.saturating_sub(ready_ns));
+        tally.handle_received(count, lag_ns);
         let result =
             seat.client
                 .handle_bytes(&self.buffer[..count], channel, &mut self.out, &mut |seen| {
                     match seen {
                         Seen::Connected => {
-                            tally.handle_connected(now_ns.saturating_sub(*since_ns));
+                            if !is_away {
+                                tally.handle_connected(now_ns.saturating_sub(*since_ns));
+                            }
                             *since_ns = now_ns;
                         }
                         Seen::Subscribed => {
                             joined = true;
-                            tally.handle_subscribed(now_ns.saturating_sub(*since_ns));
+                            if is_away {
+                                tally.handle_return(slot, number, shared);
+                            } else {
+                                tally.handle_subscribed(now_ns.saturating_sub(*since_ns));
+                            }
                         }
                         Seen::Closed(code) => closed = Some(code),
                         Seen::Load(stamp)
@@ -332,11 +364,16 @@ impl Pump {
                         _ => {}
                     }
                     traffic.received += u64::from(matches!(seen, Seen::Load(_)));
-                    if !leaving {
+                    // What keeps one from coming back is a fault of its own.
+                    if is_slow {
+                        tally.handle_seen_slowly(seen);
+                    } else if !leaving && (!is_away || joined) {
                         tally.handle_seen(slot, number, seen, now_ns);
                     }
                 });
-        if joined {
+        if joined && is_away {
+            self.count_return(slot, now_ns);
+        } else if joined {
             self.shared.count_subscribed();
         }
         self.send_out(slot);
@@ -372,7 +409,7 @@ impl Pump {
             Flushed::Failed(error) => self.end(slot, system(&error)),
             Flushed::Blocked => {
                 seat.awaits_writable = true;
-                if let Err(error) = self.driver.watch_writable(conn(slot), socket) {
+                if let Err(error) = self.driver.watch_writable(seat.conn(slot), socket) {
                     self.end(slot, system(&error));
                 }
             }
@@ -381,24 +418,38 @@ impl Pump {
 
     /// The client has no connection any more.
     fn end(&mut self, slot: usize, fault: Fault) {
-        let seat = &mut self.seats[slot];
-        let Some(socket) = seat.socket.take() else {
-            return;
-        };
-        seat.outbox.clear(&mut self.spare);
-        self.driver
-            .unwatch(conn(slot), socket, seat.awaits_writable);
-        self.open -= 1;
-        if self.leaving {
+        if !self.close(slot) || self.leaving {
             return;
         }
-        if seat.client.has_joined() {
+        let number = self.number(slot);
+        let seat = &mut self.seats[slot];
+        if seat.is_away {
+            count(&mut self.tally.faults.return_refused, fault);
+            seat.renew();
+            self.refused.push(slot);
+        } else if seat.client.has_joined() && self.plan.is_slow(number) {
+            count(&mut self.tally.faults.slow, fault);
+            self.shared.count_ended();
+        } else if seat.client.has_joined() {
             self.tally.recorder.counts().ended += 1;
             self.shared.count_ended();
             count(&mut self.tally.faults.lost, fault);
         } else {
             self.count_failed(fault);
         }
+    }
+
+    /// Gives the connection up; tells whether there was one.
+    fn close(&mut self, slot: usize) -> bool {
+        let seat = &mut self.seats[slot];
+        let Some(socket) = seat.socket.take() else {
+            return false;
+        };
+        seat.outbox.clear(&mut self.spare);
+        let conn = seat.conn(slot);
+        self.driver.unwatch(conn, socket, seat.awaits_writable);
+        self.open -= 1;
+        true
     }
 
     fn count_failed(&mut self, fault: Fault) {
@@ -413,6 +464,24 @@ impl Pump {
     }
 }
 
+impl Seat {
+    /// Ready for another connection, which no event of the last one reaches.
+    fn renew(&mut self) {
+        self.client = Client::default();
+        self.generation += 1;
+        self.awaits_writable = false;
+        self.is_connected = false;
+        self.has_hung_up = false;
+    }
+
+    fn conn(&self, slot: usize) -> ConnId {
+        ConnId {
+            slot: slot as u32,
+            generation: self.generation,
+        }
+    }
+}
+
 impl Publisher {
     /// A thread's publishers are its first clients, in their order.
     fn new((slot, number): (usize, u32)) -> Self {
@@ -423,14 +492,6 @@ impl Publisher {
             measured: 0..0,
             unsent: 0,
         }
-    }
-}
-
-/// A slot is never used again, so one generation is enough.
-fn conn(slot: usize) -> ConnId {
-    ConnId {
-        slot: slot as u32,
-        generation: 1,
     }
 }
 

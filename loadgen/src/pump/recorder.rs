@@ -63,6 +63,8 @@ pub(crate) struct Histograms {
     pub(crate) connect: Histogram<u64>,
     /// From the request to `:subscribed`.
     pub(crate) subscribe: Histogram<u64>,
+    /// From leaving, or the storm, to being subscribed again.
+    pub(crate) comeback: Histogram<u64>,
     /// From when a broadcast was due to when it was sent.
     pub(crate) lateness: Histogram<u64>,
     /// From the kernel's word that a client can be read to its reading.
@@ -173,18 +175,20 @@ impl Histograms {
             raw: histogram.clone(),
             connect: histogram.clone(),
             subscribe: histogram.clone(),
+            comeback: histogram.clone(),
             lateness: histogram.clone(),
             receive_lag: histogram,
         }
     }
 
     /// Those that are told span by span.
-    fn tagged(&self) -> [(Tag, &Histogram<u64>); 4] {
+    fn tagged(&self) -> [(Tag, &Histogram<u64>); 5] {
         [
             (Tag::Corrected, &self.corrected),
             (Tag::Raw, &self.raw),
             (Tag::Connect, &self.connect),
             (Tag::Subscribe, &self.subscribe),
+            (Tag::Comeback, &self.comeback),
         ]
     }
 
@@ -204,23 +208,25 @@ impl Histograms {
         }
     }
 
-    fn all(&mut self) -> [&mut Histogram<u64>; 6] {
+    fn all(&mut self) -> [&mut Histogram<u64>; 7] {
         [
             &mut self.corrected,
             &mut self.raw,
             &mut self.connect,
             &mut self.subscribe,
+            &mut self.comeback,
             &mut self.lateness,
             &mut self.receive_lag,
         ]
     }
 
-    fn shared(&self) -> [&Histogram<u64>; 6] {
+    fn shared(&self) -> [&Histogram<u64>; 7] {
         [
             &self.corrected,
             &self.raw,
             &self.connect,
             &self.subscribe,
+            &self.comeback,
             &self.lateness,
             &self.receive_lag,
         ]

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::life::Leaves;
 use super::recorder::Recorder;
+use super::slow::Slowness;
 use crate::client::{Fault, Seen};
 use crate::limits::{GAPS_MAX, TICK_LATE_MAX};
 use crate::payload::Stamp;
 use crate::plan::Plan;
-use crate::timeline::nanoseconds;
+use crate::timeline::{Shared, nanoseconds};
 use crate::tracker::{Arrival, Tracker};
 
 /// What one thread has seen.
@@ -23,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     /// Sends that count and left more than [`TICK_LATE_MAX`] late.
     pub(crate) missed_ticks: u64,
+    pub(crate) leaves: Leaves,
+    pub(crate) slowness: Slowness,
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
 }
@@ -47,6 +51,10 @@ pub(crate) struct Deliveries {
 pub(crate) struct Faults {
     /// Clients that never were subscribed.
     pub(crate) failed: BTreeMap<Fault, u64>,
+    /// Attempts to come back that came to nothing.
+    pub(crate) return_refused: BTreeMap<Fault, u64>,
+    /// Slow clients that were parted with.
+    pub(crate) slow: BTreeMap<Fault, u64>,
     /// Clients that lost their connection.
     pub(crate) lost: BTreeMap<Fault, u64>,
     /// `:error` messages by code.
@@ -66,6 +74,8 @@ impl Tally {
             deliveries: Deliveries::default(),
             received: 0,
             missed_ticks: 0,
+            leaves: Leaves::default(),
+            slowness: Slowness::default(),
             recorder: Recorder::new(plan.span_ns()),
             faults: Faults::default(),
         }
@@ -89,11 +99,14 @@ impl Tally {
         }
     }
 
-    /// `lag_ns` from when the bytes may have been there to their reading.
-    pub(super) fn handle_received(&mut self, bytes: usize, lag_ns: u64) {
+    /// `lag_ns` from when the bytes may have been there to their reading, where
+    /// that should be soon.
+    pub(super) fn handle_received(&mut self, bytes: usize, lag_ns: Option<u64>) {
         self.recorder.counts().received_bytes += bytes as u64;
-        let lag = &mut self.recorder.histograms().receive_lag;
-        lag.saturating_record(lag_ns);
+        if let Some(lag_ns) = lag_ns {
+            let lag = &mut self.recorder.histograms().receive_lag;
+            lag.saturating_record(lag_ns);
+        }
     }
 
     pub(super) fn handle_connected(&mut self, after_ns: u64) {
@@ -105,6 +118,40 @@ impl Tally {
         self.recorder.counts().subscribed += 1;
         let subscribe = &mut self.recorder.histograms().subscribe;
         subscribe.saturating_record(after_ns);
+    }
+
+    /// The client is subscribed again: what is sent from now on is owed to it.
+    pub(super) fn handle_return(&mut self, slot: usize, number: u32, shared: &Shared) {
+        let of_channel = (number % self.channels..self.publishers).step_by(self.channels as usize);
+        for (rank, publisher) in of_channel.enumerate() {
+            let due = shared.sequence(publisher);
+            self.tracker.come_back(slot, rank, due);
+        }
+    }
+
+    /// What a client that hardly reads has seen.
+    pub(super) fn handle_seen_slowly(&mut self, seen: Seen) {
+        match seen {
+            Seen::Load(_) | Seen::Damaged => {
+                self.received += 1;
+                self.slowness.delivered += 1;
+            }
+            Seen::Subscribed => self.slowness.subscribed += 1,
+            // Its end tells why.
+            Seen::Connected | Seen::Error(_) | Seen::Closed(_) => {}
+        }
+    }
+
+    /// `after_ns` from its leaving, or from the storm.
+    pub(super) fn count_return(&mut self, after_ns: u64, is_of_storm: bool) {
+        self.recorder.counts().subscribed += 1;
+        self.leaves.back += 1;
+        let comeback = &mut self.recorder.histograms().comeback;
+        comeback.saturating_record(after_ns);
+        if is_of_storm {
+            self.leaves.back_from_storm += 1;
+            self.leaves.storm_ns = self.leaves.storm_ns.max(after_ns);
+        }
     }
 
     pub(super) fn handle_sent(&mut self, stamp: &Stamp) {
@@ -146,6 +193,7 @@ impl Tally {
                 deliveries.duplicated += 1;
                 return;
             }
+            Arrival::Again => return,
         }
         let since = |then_ns| now_ns.saturating_sub(then_ns);
         let histograms = self.recorder.histograms();
@@ -169,6 +217,8 @@ impl Deliveries {
 impl Faults {
     pub(crate) fn add(&mut self, other: &Self) {
         merge(&mut self.failed, &other.failed);
+        merge(&mut self.return_refused, &other.return_refused);
+        merge(&mut self.slow, &other.slow);
         merge(&mut self.lost, &other.lost);
         merge(&mut self.errors, &other.errors);
         merge(&mut self.closes, &other.closes);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::distribution::microseconds;
 use super::series::series;
 use super::{
-    Broadcasts, Broker, Connections, DeliveryCounts, Distribution, Generator, Joining, Latency,
-    Load, PhaseSpan, Report, SCHEMA, Spent, Tick, Verdict, Warning,
+    Broadcasts, Broker, Comebacks, Connections, DeliveryCounts, Distribution, Generator, Joining,
+    Latency, Load, PhaseSpan, Report, SCHEMA, SlowReport, Spent, Tick, Verdict, Warning,
 };
 use crate::client::Fault;
 use crate::limits::{
@@ -18,7 +18,7 @@ use crate::limits::{
 };
 use crate::plan::Plan;
 use crate::process::Usage;
-use crate::pump::{Deliveries, Faults, Histograms, Outcome, Publisher, Recorded};
+use crate::pump::{Deliveries, Faults, Histograms, Leaves, Outcome, Publisher, Recorded, Slowness};
 use crate::server::Observations;
 use crate::timeline::{Timeline, nanoseconds};
 
@@ -111,6 +111,8 @@ impl Report {
         let mut deliveries = Deliveries::default();
         let mut faults = Faults::default();
         let mut histograms = Histograms::new();
+        let mut leaves = Leaves::default();
+        let mut slowness = Slowness::default();
         let mut received = 0;
         for Outcome {
             tally, recorded, ..
@@ -118,6 +120,8 @@ impl Report {
         {
             deliveries.add(&tally.deliveries);
             received += tally.received;
+            leaves.add(&tally.leaves);
+            slowness.add(&tally.slowness);
             faults.add(&tally.faults);
             histograms.add(&recorded.whole);
         }
@@ -148,7 +152,7 @@ impl Report {
                 data_bytes: plan.data_bytes,
                 measured_s: seconds,
             },
-            connections: Connections::new(plan, marks, &faults, subscribed),
+            connections: Connections::new(plan, marks, &faults, subscribed, slowness.subscribed),
             broadcasts: Broadcasts {
                 sent,
                 unsent,
@@ -172,6 +176,8 @@ impl Report {
                 connect: Distribution::new(&histograms.connect),
                 subscribe: Distribution::new(&histograms.subscribe),
             }),
+            comebacks: Comebacks::new(plan, &leaves, &faults, &histograms.comeback),
+            slow: SlowReport::new(plan, &slowness, &faults),
             errors: faults.errors,
             closes: faults.closes,
             broker: Broker::new(marks, deliveries.delivered, received, subscribed),
@@ -208,7 +214,12 @@ impl Report {
             self.errors.values().sum(),
             self.closes.values().sum(),
         ];
-        if self.interrupted || faults != [0; 10] || self.warnings.contains(&Warning::Inexact) {
+        let is_away = self.comebacks.as_ref().is_some_and(Comebacks::has_failed);
+        if self.interrupted
+            || is_away
+            || faults != [0; 10]
+            || self.warnings.contains(&Warning::Inexact)
+        {
             Verdict::Failed
         } else {
             Verdict::Passed
@@ -217,7 +228,8 @@ impl Report {
 }
 
 /// Each broadcast that counts is expected once at every client that was
-/// subscribed to its channel when the ramp was over, connected or not.
+/// subscribed to its channel when the ramp was over, connected or not, but for
+/// the time in which it was away on purpose.
 fn expected_and_lost(plan: &Plan, outcomes: &[Outcome]) -> (u64, u64) {
     let mut spans: Vec<Range<u32>> = vec![0..0; plan.publishers() as usize];
     for Publisher {
@@ -235,8 +247,9 @@ fn expected_and_lost(plan: &Plan, outcomes: &[Outcome]) -> (u64, u64) {
                 .skip(channel as usize)
                 .step_by(plan.channels as usize);
             for (rank, span) in spans.enumerate() {
-                expected += span.len() as u64;
-                lost += outcome.tally.tracker.lost(slot, rank, span);
+                let tracker = &outcome.tally.tracker;
+                expected += span.len() as u64 - tracker.missed(slot, rank, span);
+                lost += tracker.lost(slot, rank, span);
             }
         }
     }
@@ -286,14 +299,15 @@ fn warnings(
 }
 
 impl Connections {
-    fn new(plan: &Plan, marks: &Marks, faults: &Faults, subscribed: u64) -> Self {
+    /// `slow` are those of the slow clients that have joined.
+    fn new(plan: &Plan, marks: &Marks, faults: &Faults, subscribed: u64, slow: u64) -> Self {
         let failed = faults.failed.values().sum();
         let ramp_s = marks.ramp_ns as f64 / 1e9;
         Self {
             subscribed,
             failed,
             lost: faults.lost.values().sum(),
-            not_tried: u64::from(plan.clients).saturating_sub(subscribed + failed),
+            not_tried: u64::from(plan.population()).saturating_sub(subscribed + slow + failed),
             ramp_s,
             per_s: per_second(subscribed, ramp_s),
             failed_by_cause: by_cause(&faults.failed),
@@ -302,7 +316,7 @@ impl Connections {
     }
 }
 
-fn by_cause(faults: &BTreeMap<Fault, u64>) -> BTreeMap<String, u64> {
+pub(super) fn by_cause(faults: &BTreeMap<Fault, u64>) -> BTreeMap<String, u64> {
     let texts = faults
         .iter()
         .map(|(fault, &count)| (fault.to_string(), count));

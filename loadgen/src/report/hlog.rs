@@ -49,6 +49,7 @@ impl Tag {
             Self::Raw => "raw",
             Self::Connect => "connect",
             Self::Subscribe => "subscribe",
+            Self::Comeback => "comeback",
             Self::Trigger => "trigger",
             Self::Reply => "reply",
         }

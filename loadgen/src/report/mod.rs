@@ -8,6 +8,7 @@ mod distribution;
 mod hlog;
 mod html;
 mod interval;
+mod life;
 mod series;
 mod spent;
 mod table;
@@ -18,6 +19,7 @@ pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
 pub(crate) use interval::{Interval, Tag};
+pub(crate) use life::{Comebacks, SlowReport};
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
 pub(crate) use table::Table;
@@ -61,6 +63,12 @@ pub(crate) struct Report {
     /// None where nobody has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) joining: Option<Joining>,
+    /// None where nobody was to leave and come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) comebacks: Option<Comebacks>,
+    /// None where all read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slow: Option<SlowReport>,
     /// `:error` messages by code.
     pub(crate) errors: BTreeMap<u16, u64>,
     /// Close frames by code.

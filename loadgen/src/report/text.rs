@@ -26,6 +26,12 @@ impl Display for Report {
             write_distribution(f, "connect", &joining.connect)?;
             write_distribution(f, "subscribe", &joining.subscribe)?;
         }
+        if let Some(comebacks) = &self.comebacks {
+            write!(f, "{comebacks}")?;
+        }
+        if let Some(slow) = &self.slow {
+            write!(f, "{slow}")?;
+        }
         write_codes(f, ":error", &self.errors)?;
         write_codes(f, "closed", &self.closes)?;
         self.write_processes(f)?;
@@ -230,7 +236,11 @@ fn write_codes(f: &mut Formatter<'_>, label: &str, codes: &BTreeMap<u16, u64>) -
     Ok(())
 }
 
-fn write_causes(f: &mut Formatter<'_>, label: &str, causes: &BTreeMap<String, u64>) -> fmt::Result {
+pub(super) fn write_causes(
+    f: &mut Formatter<'_>,
+    label: &str,
+    causes: &BTreeMap<String, u64>,
+) -> fmt::Result {
     for (cause, &count) in causes {
         writeln!(f, "  {label:<11}{}: {cause}", grouped(count))?;
     }

@@ -43,6 +43,8 @@ impl Report {
         let joining = self.joining.iter();
         let joining =
             joining.flat_map(|it| [("connect", &it.connect), ("subscribe", &it.subscribe)]);
+        let comebacks = self.comebacks.iter().filter_map(|it| it.time.as_ref());
+        let joining = joining.chain(comebacks.map(|time| ("coming back", time)));
         html! {
             h2 { "Latency" }
             (chart.render())
