@@ -16,11 +16,13 @@ use webrocket::model::VhostPath;
 
 use crate::capacity::PlanRole;
 use crate::host;
-use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, IN_FLIGHT_MAX, PHASE_MAX, THREADS_MAX};
+use crate::limits::{
+    CLIENTS_MAX, DATA_BYTES_MAX, IN_FLIGHT_MAX, PHASE_MAX, PRESENCE_PAIRS_MAX, THREADS_MAX,
+};
 use crate::merge::Merge;
 use crate::pace::Pace;
 use crate::payload::DATA_BYTES_MIN;
-use crate::plan::{Plan, Slow, Storm};
+use crate::plan::{ChannelKind, Plan, Slow, Storm};
 use crate::report::Assertions;
 use crate::scenario;
 use crate::shape::{Record, Replay, Shape, ShapeError};
@@ -202,6 +204,10 @@ pub(crate) struct Load {
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
     pub(crate) channels: u32,
 
+    /// Of the channels: to private and presence ones clients bring an access token each
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    pub(crate) channel_kind: ChannelKind,
+
     /// Broadcasts a second, of all publishers
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) rate: Rate,
@@ -332,6 +338,17 @@ pub(crate) enum Mismatch {
     /// After the end.
     #[error("the storm would come after the measuring: give a --storm below --duration")]
     StormTooLate,
+    /// Each member is told of each.
+    #[error(
+        "{members} members of each presence channel are told of each other, which is too much: \
+         give --channels {channels} or more"
+    )]
+    TooManyMembers {
+        /// Asked for.
+        members: u32,
+        /// That would do.
+        channels: u64,
+    },
     /// Numbers of clients have 24 bits.
     #[error("more than {CLIENTS_MAX} clients, with the slow ones")]
     TooManyClients,
@@ -382,7 +399,7 @@ impl Load {
         {
             return Err(Mismatch::TooMany);
         }
-        Ok(Plan {
+        let plan = Plan {
             clients: self.clients,
             channels: self.channels,
             publishers_per_channel,
@@ -391,6 +408,7 @@ impl Load {
             pace: Pace::constant(self.rate.0),
             in_flight: self.closed_loop.unwrap_or(0),
             data_bytes: self.size as usize,
+            kind: self.channel_kind,
             churn: self.churn.map_or(0.0, |churn| churn.0),
             storm: self.storm.map(|at| Storm {
                 at: at.0,
@@ -405,7 +423,16 @@ impl Load {
             warmup: self.warmup.0,
             duration: self.duration.0,
             drain: self.drain.0,
-        })
+        };
+        let members = u64::from(plan.members());
+        if members * u64::from(population) > PRESENCE_PAIRS_MAX {
+            let pairs = u64::from(population) * u64::from(population);
+            return Err(Mismatch::TooManyMembers {
+                members: plan.members(),
+                channels: pairs.div_ceil(PRESENCE_PAIRS_MAX),
+            });
+        }
+        Ok(plan)
     }
 }
 

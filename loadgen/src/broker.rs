@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::args::{Place, Target, Watch};
 use crate::limits::OPENERS_MAX;
-use crate::plan::channel_name;
+use crate::plan::Plan;
 use crate::process::Usage;
 use crate::selfhost::{SelfHostError, SelfHosted};
 use crate::server::{FetchError, MetricsUrl, Source};
@@ -55,6 +55,9 @@ pub(crate) enum BrokerError {
     /// The address leads to no metrics.
     #[error("cannot read the broker's metrics (--metrics-url): {0}")]
     Metrics(#[from] FetchError),
+    /// No backend to ask for what the run needs.
+    #[error("{0} needs a backend: give --self-host, or --backend wr://TOKEN@host:port/vhost")]
+    NoBackend(&'static str),
     /// The backend refuses a channel.
     #[error("cannot open channel {channel}: {source}")]
     Channel {
@@ -124,24 +127,37 @@ impl Broker {
         Ok(self)
     }
 
+    /// Whether there is a backend where the run needs one.
+    ///
+    /// # Errors
+    /// Not so, and for what it would be.
+    pub(crate) fn suit(&self, plan: &Plan) -> Result<(), BrokerError> {
+        match (&self.backend, plan.needs_backend()) {
+            (None, Some(option)) => Err(BrokerError::NoBackend(option)),
+            (Some(_), _) | (_, None) => Ok(()),
+        }
+    }
+
     /// Opens the channels of a run, where there is a backend to do so. A channel
     /// that is there already stays as it is.
     ///
     /// # Errors
     /// The first that is refused.
-    pub(crate) async fn open_channels(&self, channels: u32) -> Result<(), BrokerError> {
+    pub(crate) async fn open_channels(&self, plan: &Plan) -> Result<(), BrokerError> {
         let Some(url) = &self.backend else {
             return Ok(());
         };
         // One connection opens one channel at a time; the store commits those
         // of many connections together.
+        let channels = plan.channels;
         let openers = channels.min(OPENERS_MAX);
         let mut tasks = JoinSet::<Result<(), BrokerError>>::new();
         for opener in 0..openers {
             let client = kosmonaut::Client::new(url.clone());
+            let own = (opener..channels).step_by(openers as usize);
+            let names: Vec<String> = own.map(|number| plan.channel_name(number)).collect();
             tasks.spawn(async move {
-                for number in (opener..channels).step_by(openers as usize) {
-                    let channel = channel_name(number);
+                for channel in names {
                     let opened = client.open_channel(&channel).await;
                     opened.map_err(|source| BrokerError::Channel { channel, source })?;
                 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use webrocket::wire::frame::{Opcode, parse_server_header, write_client_frame};
 
 use crate::limits::{FRAME_BYTES_MAX, RESPONSE_BYTES_MAX, RESPONSE_HEADERS_MAX};
-use crate::payload::{Message, Stamp, write_subscribe};
+use crate::payload::{Message, Stamp, members, write_auth, write_subscribe};
 
 /// A mask keeps scripts in browsers from forging requests to proxies (RFC 6455
 /// section 10.3). Nothing here needs that, so one serves all frames.
@@ -34,6 +34,10 @@ enum Stage {
     Upgrading,
     /// `:connected` is awaited.
     Greeting,
+    /// A token is awaited, from elsewhere.
+    Unauthenticated,
+    /// `:authenticated` is awaited.
+    Authenticating,
     /// `:subscribed` is awaited.
     Subscribing,
     Subscribed,
@@ -46,10 +50,17 @@ enum Stage {
 /// What happened on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// The broker has said `:connected`; the subscription is asked for.
+    /// The broker has said `:connected`; the subscription is asked for, or a
+    /// token is needed for [`Client::authenticate`].
     Connected,
+    /// The broker has taken the token; the subscription is asked for.
+    Authenticated,
     /// The client is subscribed.
     Subscribed,
+    /// This client is a member of the channel: it was there, or has joined.
+    Member(u32),
+    /// And this one no more.
+    MemberLeft(u32),
     /// A broadcast of a load generator.
     Load(Stamp),
     /// One that can't be read.
@@ -81,6 +92,12 @@ pub(crate) enum Fault {
     /// The answer is that of no WebSocket server.
     #[error("the answer is no WebSocket upgrade")]
     NotWebSocket,
+    /// No token came, with the backend's code where it has answered.
+    #[error("no access token{}", .0.map_or_else(String::new, |code| format!(": code {code}")))]
+    NoToken(Option<u16>),
+    /// The token was refused.
+    #[error("authentication refused with :error {0}")]
+    Unauthorized(u16),
     /// The subscription was refused.
     #[error("subscription refused with :error {0}")]
     Refused(u16),
@@ -90,6 +107,15 @@ pub(crate) enum Fault {
     /// The broker takes nothing for so long that the outbox is full.
     #[error("the broker no longer reads")]
     Stuck,
+}
+
+/// What a client wants once it is connected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// To subscribe this.
+    pub(crate) channel: &'a str,
+    /// And to authenticate before.
+    pub(crate) authenticates: bool,
 }
 
 /// Where clients go: what all of them ask for.
@@ -133,18 +159,18 @@ impl Client {
     pub(crate) fn handle_bytes(
         &mut self,
         bytes: &[u8],
-        channel: &str,
+        wish: Wish<'_>,
         out: &mut Vec<u8>,
         see: &mut impl FnMut(Seen),
     ) -> Result<(), Fault> {
         if self.tail.is_empty() {
-            let consumed = self.handle_whole(bytes, channel, out, see)?;
+            let consumed = self.handle_whole(bytes, wish, out, see)?;
             self.tail.extend_from_slice(&bytes[consumed..]);
             return Ok(());
         }
         let mut all = std::mem::take(&mut self.tail);
         all.extend_from_slice(bytes);
-        let consumed = self.handle_whole(&all, channel, out, see)?;
+        let consumed = self.handle_whole(&all, wish, out, see)?;
         // An idle client owns no allocation.
         if consumed < all.len() {
             all.drain(..consumed);
@@ -169,7 +195,7 @@ impl Client {
     fn handle_whole(
         &mut self,
         bytes: &[u8],
-        channel: &str,
+        wish: Wish<'_>,
         out: &mut Vec<u8>,
         see: &mut impl FnMut(Seen),
     ) -> Result<usize, Fault> {
@@ -197,7 +223,7 @@ impl Client {
             at = start + header.payload_bytes;
             match header.opcode {
                 // A broker sends each event in one text frame (spec 3.2).
-                Opcode::Text if header.fin => self.handle_text(payload, channel, out, see)?,
+                Opcode::Text if header.fin => self.handle_text(payload, wish, out, see)?,
                 Opcode::Text | Opcode::Continuation => {
                     return Err(Fault::Protocol("fragmented message"));
                 }
@@ -215,24 +241,40 @@ impl Client {
     fn handle_text(
         &mut self,
         text: &[u8],
-        channel: &str,
+        wish: Wish<'_>,
         out: &mut Vec<u8>,
         see: &mut impl FnMut(Seen),
     ) -> Result<(), Fault> {
         match (self.stage, Message::read(text)) {
-            (Stage::Greeting, Message::Connected) => {
-                self.stage = Stage::Subscribing;
+            (Stage::Greeting, Message::Connected) if wish.authenticates => {
+                self.stage = Stage::Unauthenticated;
                 see(Seen::Connected);
-                let mut request = Vec::with_capacity(64);
-                write_subscribe(&mut request, channel);
-                write_message(out, &request);
+            }
+            (Stage::Greeting, Message::Connected) => {
+                see(Seen::Connected);
+                self.subscribe(wish, out);
             }
             (Stage::Greeting, _) => return Err(Fault::Protocol("no :connected at first")),
+            (Stage::Authenticating, Message::Authenticated) => {
+                see(Seen::Authenticated);
+                self.subscribe(wish, out);
+            }
+            (Stage::Authenticating, Message::Error(code)) => {
+                see(Seen::Error(code));
+                return Err(Fault::Unauthorized(code));
+            }
             (Stage::Subscribing, Message::Subscribed) => {
                 self.stage = Stage::Subscribed;
                 self.has_joined = true;
                 see(Seen::Subscribed);
+                if wish.authenticates {
+                    members(text)
+                        .into_iter()
+                        .for_each(|it| see(Seen::Member(it)));
+                }
             }
+            (Stage::Subscribed, Message::MemberJoined(number)) => see(Seen::Member(number)),
+            (Stage::Subscribed, Message::MemberLeft(number)) => see(Seen::MemberLeft(number)),
             (Stage::Subscribing, Message::Error(code)) => {
                 see(Seen::Error(code));
                 return Err(Fault::Refused(code));
@@ -240,9 +282,36 @@ impl Client {
             (_, Message::Load(stamp)) => see(Seen::Load(stamp)),
             (_, Message::Damaged) => see(Seen::Damaged),
             (_, Message::Error(code)) => see(Seen::Error(code)),
-            (_, Message::Connected | Message::Subscribed | Message::Other) => {}
+            (
+                _,
+                Message::Connected
+                | Message::Authenticated
+                | Message::Subscribed
+                | Message::MemberJoined(_)
+                | Message::MemberLeft(_)
+                | Message::Other,
+            ) => {}
         }
         Ok(())
+    }
+
+    /// Appends the token, where one is awaited; tells whether it was.
+    pub(crate) fn authenticate(&mut self, token: &str, out: &mut Vec<u8>) -> bool {
+        let awaits_it = self.stage == Stage::Unauthenticated;
+        if awaits_it {
+            self.stage = Stage::Authenticating;
+            let mut request = Vec::with_capacity(80);
+            write_auth(&mut request, token);
+            write_message(out, &request);
+        }
+        awaits_it
+    }
+
+    fn subscribe(&mut self, wish: Wish<'_>, out: &mut Vec<u8>) {
+        self.stage = Stage::Subscribing;
+        let mut request = Vec::with_capacity(64);
+        write_subscribe(&mut request, wish.channel);
+        write_message(out, &request);
     }
 
     fn handle_close(&mut self, payload: &[u8], out: &mut Vec<u8>, see: &mut impl FnMut(Seen)) {

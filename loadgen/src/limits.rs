@@ -195,3 +195,15 @@ pub(crate) const SLOW_RECEIVE_BUFFER_BYTES: usize = 4096;
 
 /// Time between two readings of a slow client.
 pub(crate) const SLOW_READ_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Connections over which access tokens are asked for: one would wait for its
+/// shard of the broker alone.
+pub(crate) const TOKEN_CLIENTS: usize = 4;
+
+/// Requests for access tokens that are under way at one time: what those
+/// connections take before they make callers wait.
+pub(crate) const TOKENS_IN_FLIGHT_MAX: usize = 1024;
+
+/// Pairs of members of presence channels: each is told of each, and takes a bit
+/// here. A million clients in channels of 256 are as many.
+pub(crate) const PRESENCE_PAIRS_MAX: u64 = 1 << 28;

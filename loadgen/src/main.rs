@@ -12,6 +12,7 @@ mod merge;
 mod pace;
 mod payload;
 mod plan;
+mod presence;
 mod process;
 mod progress;
 mod pump;
@@ -23,6 +24,7 @@ mod selfhost;
 mod server;
 mod shape;
 mod timeline;
+mod tokens;
 mod tracker;
 
 use std::fmt::Display;
@@ -159,6 +161,7 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
     let broker = Broker::at(&options.place, plan.population())?.watched(&options.watch)?;
     if !options.place.self_host {
         Preflight::look(&plan, broker.websocket, None, descriptors).pass()?;
+        broker.suit(&plan)?;
     }
     let mut report = run::run(plan, &broker)?;
     let metrics = broker

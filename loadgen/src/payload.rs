@@ -9,6 +9,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::tokens::number_of;
+
 /// Bytes of the data without any filling.
 pub(crate) const DATA_BYTES_MIN: usize = 64;
 
@@ -32,8 +34,14 @@ pub(crate) struct Stamp {
 pub(crate) enum Message {
     /// `:connected`.
     Connected,
+    /// `:authenticated`.
+    Authenticated,
     /// `:subscribed`.
     Subscribed,
+    /// `:memberJoined` of this client of a load generator.
+    MemberJoined(u32),
+    /// `:memberLeft`.
+    MemberLeft(u32),
     /// `:error` with its code.
     Error(u16),
     /// A broadcast of a load generator.
@@ -51,6 +59,25 @@ pub(crate) fn write_broadcast(out: &mut Vec<u8>, channel: &str, stamp: &Stamp, d
     out.extend_from_slice(br#"","event":"load","data":"#);
     stamp.write(out, data_bytes);
     out.extend_from_slice(b"}}");
+}
+
+/// Appends the request to authenticate.
+pub(crate) fn write_auth(out: &mut Vec<u8>, token: &str) {
+    out.extend_from_slice(br#"{"auth":{"token":""#);
+    out.extend_from_slice(token.as_bytes());
+    out.extend_from_slice(br#""}}"#);
+}
+
+/// The members in the list of a `:subscribed`; those that are no clients of a
+/// load generator are left out.
+pub(crate) fn members(text: &[u8]) -> Vec<u32> {
+    let event: Option<Value> = serde_json::from_slice(text).ok();
+    let list = event
+        .as_ref()
+        .map(|event| &event[":subscribed"]["subscribers"]);
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|member| number_of(member["uid"].as_str()?))
+        .collect()
 }
 
 /// Appends the request to subscribe `channel`.
@@ -76,6 +103,9 @@ impl Message {
         Some(match name.as_str() {
             ":connected" => Self::Connected,
             ":subscribed" => Self::Subscribed,
+            ":authenticated" => Self::Authenticated,
+            ":memberJoined" => Self::MemberJoined(number_of(payload["uid"].as_str()?)?),
+            ":memberLeft" => Self::MemberLeft(number_of(payload["uid"].as_str()?)?),
             ":error" => Self::Error(payload["code"].as_u64()?.try_into().ok()?),
             "load" => payload["l"]
                 .as_str()

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::limits::{CLIENTS_PER_SOURCE, SPAN_MIN, SPANS_MAX};
 use crate::pace::Pace;
 use crate::timeline::nanoseconds;
@@ -26,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) in_flight: u32,
     /// Bytes of the data of a broadcast.
     pub(crate) data_bytes: usize,
+    /// Of every channel.
+    pub(crate) kind: ChannelKind,
     /// Clients a second that disconnect and come back, of those that do not publish.
     pub(crate) churn: f64,
     pub(crate) storm: Option<Storm>,
@@ -38,6 +42,18 @@ pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
     pub(crate) drain: Duration,
+}
+
+/// Who may subscribe a channel, and what members learn of each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChannelKind {
+    /// Everybody.
+    #[default]
+    Public,
+    /// Who is authenticated.
+    Private,
+    /// The same, and each is told of each.
+    Presence,
 }
 
 /// Many clients lose their connections at one moment.
@@ -79,6 +95,7 @@ impl Plan {
             pace: Pace::constant(1.0),
             in_flight: 0,
             data_bytes: 64,
+            kind: ChannelKind::Public,
             churn: 0.0,
             storm: None,
             slow: Slow::default(),
@@ -93,6 +110,35 @@ impl Plan {
     /// All publishers of the run.
     pub(crate) fn publishers(&self) -> u32 {
         self.publishers_per_channel * self.channels
+    }
+
+    /// The name of a channel of the run.
+    pub(crate) fn channel_name(&self, channel: u32) -> String {
+        let kind = match self.kind {
+            ChannelKind::Public => "",
+            ChannelKind::Private => "private-",
+            ChannelKind::Presence => "presence-",
+        };
+        format!("{kind}load-{channel}")
+    }
+
+    /// Whether clients need an access token.
+    pub(crate) fn authenticates(&self) -> bool {
+        self.kind != ChannelKind::Public
+    }
+
+    /// The option that asks for what only a backend can give.
+    pub(crate) fn needs_backend(&self) -> Option<&'static str> {
+        self.authenticates().then_some("--channel-kind")
+    }
+
+    /// Members of the largest channel that are told of each other; none but on
+    /// presence channels.
+    pub(crate) fn members(&self) -> u32 {
+        match self.kind {
+            ChannelKind::Presence => self.population().div_ceil(self.channels),
+            ChannelKind::Public | ChannelKind::Private => 0,
+        }
     }
 
     /// All clients of the run, the slow ones among them.
@@ -165,11 +211,6 @@ impl Plan {
             .step_by(self.threads.into())
             .collect()
     }
-}
-
-/// The name of a channel of the run.
-pub(crate) fn channel_name(channel: u32) -> String {
-    format!("load-{channel}")
 }
 
 /// Whether this machine has more than one address towards `to`.

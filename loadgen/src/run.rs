@@ -27,6 +27,7 @@ use crate::pump::{Outcome, Pump};
 use crate::report::{Marks, Report, Sample};
 use crate::server::Observation;
 use crate::timeline::{Shared, Timeline, nanoseconds};
+use crate::tokens::Mint;
 use ticks::Ticks;
 
 /// Why there is nothing to report.
@@ -52,7 +53,7 @@ pub(crate) enum RunError {
 /// Nothing can be reported.
 pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(broker.open_channels(plan.channels))?;
+    runtime.block_on(broker.open_channels(&plan))?;
     let mut interrupts = {
         let _context = runtime.enter();
         signal(SignalKind::interrupt())?
@@ -65,17 +66,21 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let before = Sample::take(broker);
     let first_look = broker.source.observe();
     let shared = Arc::new(Shared::new(plan.publishers()));
+    let backend = broker.backend.as_ref().filter(|_| plan.authenticates());
+    let mint = backend.map(|url| Mint::start(url.clone(), plan.threads));
+    let mint = mint.transpose()?;
     let began = SystemTime::now();
     let threads = (0..plan.threads)
         .map(|number| {
             let (plan, shared) = (Arc::clone(&plan), Arc::clone(&shared));
+            let tokens = mint.as_ref().and_then(|mint| mint.customer(number));
             let (to, door) = (broker.websocket, Door::new(&broker.host, &broker.vhost));
             thread::Builder::new()
                 .name(format!("clients-{number}"))
                 .spawn(move || {
                     // The limit of descriptors counts for each thread then.
                     unshare_descriptors([])?;
-                    Pump::new(plan, shared, to, door, number, run)?.run()
+                    Pump::new(plan, shared, to, door, tokens, number, run)?.run()
                 })
         })
         .collect::<io::Result<Vec<_>>>()?;
@@ -101,6 +106,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         .into_iter()
         .map(join)
         .collect::<Result<Vec<_>, _>>()?;
+    marks.tokens = mint.and_then(Mint::finish);
     Ok(Report::new(&plan, &marks, &outcomes))
 }
 

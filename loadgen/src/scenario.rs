@@ -20,9 +20,10 @@ use crate::args::Cli;
 use crate::limits::SCENARIO_BYTES_MAX;
 
 /// Name, and the TOML.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("chat", include_str!("../scenarios/chat.toml")),
+    ("presence", include_str!("../scenarios/presence.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
     ("idle", include_str!("../scenarios/idle.toml")),
 ];

@@ -179,6 +179,16 @@ fn a_storm_comes_while_measuring() {
 }
 
 #[test]
+fn members_at_the_bound_and_past_it() {
+    let of = |clients: u32| format!("--clients {clients} --channel-kind presence --threads 2");
+    assert!(plan(&of(16_384)).is_ok());
+    let said = plan(&of(16_385)).expect_err("one more").to_string();
+    assert!(said.contains("give --channels 2 or more"), "{said}");
+    assert!(plan(&format!("{} --channels 2", of(16_385))).is_ok());
+    assert!(plan("--clients 16385 --threads 2 --channel-kind private").is_ok());
+}
+
+#[test]
 fn slow_clients_count_against_the_bound() {
     let most = CLIENTS_MAX - 1000;
     let plan_of = |slow: u32| plan(&format!("--slow-clients {slow} --threads 2"));

@@ -15,6 +15,11 @@ const STAMP: Stamp = Stamp {
     sent_ns: 5,
 };
 
+const WISH: Wish<'_> = Wish {
+    channel: "load-0",
+    authenticates: false,
+};
+
 /// What a broker sends that likes this client, up to `:subscribed`.
 fn welcome() -> Vec<u8> {
     let mut request = Vec::new();
@@ -43,7 +48,7 @@ fn load(out: &mut Vec<u8>, stamp: &Stamp) {
 fn feed(bytes: &[u8], piece_bytes: usize) -> (Client, Vec<Seen>, Vec<u8>, Result<(), Fault>) {
     let (mut client, mut seen, mut out) = (Client::default(), Vec::new(), Vec::new());
     for piece in bytes.chunks(piece_bytes) {
-        let result = client.handle_bytes(piece, "load-0", &mut out, &mut |one| seen.push(one));
+        let result = client.handle_bytes(piece, WISH, &mut out, &mut |one| seen.push(one));
         if result.is_err() {
             return (client, seen, out, result);
         }
@@ -159,7 +164,7 @@ fn leaving_is_a_close_with_1000() {
     write_ping(&mut bytes, b"");
     write_close(&mut bytes, CloseCode::NORMAL, "");
     let (mut more, mut seen) = (Vec::new(), Vec::new());
-    let result = client.handle_bytes(&bytes, "load-0", &mut more, &mut |one| seen.push(one));
+    let result = client.handle_bytes(&bytes, WISH, &mut more, &mut |one| seen.push(one));
     assert_eq!(result, Ok(()));
     assert_eq!(seen, [Seen::Closed(1000)]);
     assert!(more.is_empty(), "nothing follows a close frame");
@@ -235,4 +240,64 @@ fn nothing_comes_before_connected_hs_01() {
     let mut bytes = bytes[..head].to_vec();
     load(&mut bytes, &STAMP);
     assert!(matches!(fault(&bytes), Some(Fault::Protocol(_))));
+}
+
+/// As `feed`, for a client that authenticates; the token comes as soon as it may.
+fn feed_authenticating(texts: &[&str]) -> (Vec<Seen>, Vec<u8>, Result<(), Fault>) {
+    let wish = Wish {
+        authenticates: true,
+        ..WISH
+    };
+    let (mut client, mut seen, mut out) = (Client::default(), Vec::new(), Vec::new());
+    let welcome = welcome();
+    let head = welcome.windows(4).position(|four| four == b"\r\n\r\n");
+    let head = &welcome[..head.expect("a head") + 4];
+    let mut result = client.handle_bytes(head, wish, &mut out, &mut |one| seen.push(one));
+    for text in texts {
+        let mut bytes = Vec::new();
+        write_text(&mut bytes, &[text.as_bytes()]);
+        result = client.handle_bytes(&bytes, wish, &mut out, &mut |one| seen.push(one));
+        client.authenticate("a-token", &mut out);
+    }
+    (seen, out, result)
+}
+
+#[test]
+fn authenticates_before_it_subscribes() {
+    let (seen, out, result) = feed_authenticating(&[
+        r#"{":connected":{"sid":"s"}}"#,
+        r#"{":authenticated":{}}"#,
+        r#"{":subscribed":{"channel":"c","uid":"load-3","subscribers":[{"uid":"load-1"},{"uid":"joe"},{"uid":"load-2","x":1}]}}"#,
+        r#"{":memberJoined":{"uid":"load-3","channel":"c"}}"#,
+        r#"{":memberLeft":{"uid":"load-1","channel":"c"}}"#,
+    ]);
+    assert_eq!(result, Ok(()));
+    let expected = [
+        Seen::Connected,
+        Seen::Authenticated,
+        Seen::Subscribed,
+        Seen::Member(1),
+        Seen::Member(2),
+        Seen::Member(3),
+        Seen::MemberLeft(1),
+    ];
+    assert_eq!(seen, expected);
+    let sent: Vec<String> = frames(&out)
+        .into_iter()
+        .map(|(_, text)| String::from_utf8(text).expect("text"))
+        .collect();
+    let expected = [
+        r#"{"auth":{"token":"a-token"}}"#,
+        r#"{"subscribe":{"channel":"load-0"}}"#,
+    ];
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn a_token_that_is_refused_ends_it() {
+    let (_, _, result) = feed_authenticating(&[
+        r#"{":connected":{"sid":"s"}}"#,
+        r#"{":error":{"code":402,"status":"Unauthorized"}}"#,
+    ]);
+    assert_eq!(result, Err(Fault::Unauthorized(402)));
 }

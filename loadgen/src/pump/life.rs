@@ -170,6 +170,7 @@ impl Pump {
     fn hang_up(&mut self, slot: usize) {
         let now_ns = self.shared.now_ns();
         self.tally.tracker.leave(slot);
+        self.tally.roll.forget(slot);
         self.tally.recorder.handle_time(now_ns);
         self.tally.recorder.counts().ended += 1;
         self.shared.count_away();

@@ -26,13 +26,14 @@ use webrocket::limits::OUTBOX_BYTES_MAX;
 use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Flushed, Outbox, Recv, Socket, Spare};
 
-use crate::client::{Client, Door, Fault, Seen};
+use crate::client::{Client, Door, Fault, Seen, Wish};
 use crate::limits::{
     LEAVE_TIMEOUT, POLL_INSTANT_NS, READS_PER_CLIENT_MAX, RECEIVE_BUFFER_BYTES, SLEEP_MAX,
 };
-use crate::plan::{Plan, channel_name};
+use crate::plan::Plan;
 use crate::progress::Traffic;
 use crate::timeline::{Shared, nanoseconds};
+use crate::tokens::Customer;
 use tally::count;
 
 /// The clients of one thread, from their connections to their leaving.
@@ -44,6 +45,8 @@ pub(crate) struct Pump {
     thread: u16,
     run: u32,
     driver: Driver,
+    /// Where clients that authenticate get their tokens.
+    tokens: Option<Customer>,
     /// By slot, which is also the client's place in this thread.
     seats: Vec<Seat>,
     /// Names by channel.
@@ -148,9 +151,14 @@ impl Pump {
         shared: Arc<Shared>,
         to: SocketAddr,
         door: Door,
+        tokens: Option<Customer>,
         thread: u16,
         run: u32,
     ) -> io::Result<Self> {
+        let mut driver = Driver::new()?;
+        if let Some(tokens) = &tokens {
+            driver.watch_wakeups(tokens.wake())?;
+        }
         let numbers: Vec<u32> = plan.clients_of(thread).collect();
         let publishers = plan.publishers_of(thread);
         Ok(Self {
@@ -158,9 +166,10 @@ impl Pump {
             door,
             thread,
             run,
-            driver: Driver::new()?,
+            driver,
+            tokens,
             seats: numbers.iter().map(|_| Seat::default()).collect(),
-            channels: (0..plan.channels).map(channel_name).collect(),
+            channels: (0..plan.channels).map(|it| plan.channel_name(it)).collect(),
             tally: Tally::new(&plan, run, numbers.len()),
             publishers: publishers
                 .into_iter()
@@ -267,8 +276,9 @@ impl Pump {
                     self.read(conn.slot as usize);
                 }
                 Event::Writable(conn) => self.handle_writable(conn.slot as usize),
-                // Nothing listens here and nobody rings.
-                Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
+                Event::Woken => self.take_tokens(),
+                // Nothing listens here.
+                Event::Accepted { .. } | Event::AcceptFailed { .. } => {}
             }
         }
         self.events = events;
@@ -325,8 +335,11 @@ impl Pump {
         let now_ns = self.shared.now_ns();
         let number = self.number(slot);
         let seat = &mut self.seats[slot];
-        let channel = &self.channels[(number % self.plan.channels) as usize];
-        let (mut joined, mut closed) = (false, None);
+        let wish = Wish {
+            channel: &self.channels[(number % self.plan.channels) as usize],
+            authenticates: self.plan.authenticates(),
+        };
+        let (mut connected, mut joined, mut closed) = (false, false, None);
         self.out.clear();
         let (tally, leaving) = (&mut self.tally, self.leaving);
         let ready_ns = self.ready_ns;
@@ -339,14 +352,21 @@ impl Pump {
         tally.handle_received(count, lag_ns);
         let result =
             seat.client
-                .handle_bytes(&self.buffer[..count], channel, &mut self.out, &mut |seen| {
+                .handle_bytes(&self.buffer[..count], wish, &mut self.out, &mut |seen| {
                     match seen {
                         Seen::Connected => {
                             if !is_away {
                                 tally.handle_connected(now_ns.saturating_sub(*since_ns));
                             }
                             *since_ns = now_ns;
+                            connected = true;
                         }
+                        Seen::Authenticated => {
+                            tally.handle_authenticated(now_ns.saturating_sub(*since_ns));
+                            *since_ns = now_ns;
+                        }
+                        Seen::Member(member) => tally.handle_member(slot, member, true),
+                        Seen::MemberLeft(member) => tally.handle_member(slot, member, false),
                         Seen::Subscribed => {
                             joined = true;
                             if is_away {
@@ -376,11 +396,35 @@ impl Pump {
         } else if joined {
             self.shared.count_subscribed();
         }
+        if connected && let Some(tokens) = &self.tokens {
+            tokens.ask(slot, self.seats[slot].generation, number);
+        }
         self.send_out(slot);
         match (result, closed) {
             (Err(fault), _) => self.end(slot, fault),
             (Ok(()), Some(code)) => self.end(slot, Fault::Closed(code)),
             (Ok(()), None) => {}
+        }
+    }
+
+    /// Hands out the tokens that have come to those who still wait for them.
+    fn take_tokens(&mut self) {
+        let granted = self.tokens.as_ref().map(Customer::take);
+        for grant in granted.into_iter().flatten() {
+            let slot = grant.slot;
+            let seat = &mut self.seats[slot];
+            if seat.socket.is_none() || seat.generation != grant.generation {
+                continue;
+            }
+            match grant.token {
+                Ok(token) => {
+                    self.out.clear();
+                    seat.since_ns = self.shared.now_ns();
+                    seat.client.authenticate(token.as_str(), &mut self.out);
+                    self.send_out(slot);
+                }
+                Err(code) => self.end(slot, Fault::NoToken(code)),
+            }
         }
     }
 

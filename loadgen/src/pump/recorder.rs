@@ -63,6 +63,8 @@ pub(crate) struct Histograms {
     pub(crate) connect: Histogram<u64>,
     /// From the request to `:subscribed`.
     pub(crate) subscribe: Histogram<u64>,
+    /// From the token to `:authenticated`.
+    pub(crate) authenticate: Histogram<u64>,
     /// From leaving, or the storm, to being subscribed again.
     pub(crate) comeback: Histogram<u64>,
     /// From when a broadcast was due to when it was sent.
@@ -167,14 +169,20 @@ impl Counts {
 }
 
 impl Histograms {
+    /// One of them.
+    pub(crate) fn empty() -> Histogram<u64> {
+        Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), 3)
+            .expect("from 1 to more than 2, with 3 digits of at most 5")
+    }
+
     pub(crate) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), 3)
-            .expect("from 1 to more than 2, with 3 digits of at most 5");
+        let histogram = Self::empty();
         Self {
             corrected: histogram.clone(),
             raw: histogram.clone(),
             connect: histogram.clone(),
             subscribe: histogram.clone(),
+            authenticate: histogram.clone(),
             comeback: histogram.clone(),
             lateness: histogram.clone(),
             receive_lag: histogram,
@@ -182,12 +190,13 @@ impl Histograms {
     }
 
     /// Those that are told span by span.
-    fn tagged(&self) -> [(Tag, &Histogram<u64>); 5] {
+    fn tagged(&self) -> [(Tag, &Histogram<u64>); 6] {
         [
             (Tag::Corrected, &self.corrected),
             (Tag::Raw, &self.raw),
             (Tag::Connect, &self.connect),
             (Tag::Subscribe, &self.subscribe),
+            (Tag::Authenticate, &self.authenticate),
             (Tag::Comeback, &self.comeback),
         ]
     }
@@ -208,24 +217,26 @@ impl Histograms {
         }
     }
 
-    fn all(&mut self) -> [&mut Histogram<u64>; 7] {
+    fn all(&mut self) -> [&mut Histogram<u64>; 8] {
         [
             &mut self.corrected,
             &mut self.raw,
             &mut self.connect,
             &mut self.subscribe,
+            &mut self.authenticate,
             &mut self.comeback,
             &mut self.lateness,
             &mut self.receive_lag,
         ]
     }
 
-    fn shared(&self) -> [&Histogram<u64>; 7] {
+    fn shared(&self) -> [&Histogram<u64>; 8] {
         [
             &self.corrected,
             &self.raw,
             &self.connect,
             &self.subscribe,
+            &self.authenticate,
             &self.comeback,
             &self.lateness,
             &self.receive_lag,

@@ -8,6 +8,7 @@ use crate::client::{Fault, Seen};
 use crate::limits::{GAPS_MAX, TICK_LATE_MAX};
 use crate::payload::Stamp;
 use crate::plan::Plan;
+use crate::presence::Roll;
 use crate::timeline::{Shared, nanoseconds};
 use crate::tracker::{Arrival, Tracker};
 
@@ -25,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     /// Sends that count and left more than [`TICK_LATE_MAX`] late.
     pub(crate) missed_ticks: u64,
+    /// Who sees whom on presence channels.
+    pub(crate) roll: Roll,
     pub(crate) leaves: Leaves,
     pub(crate) slowness: Slowness,
     pub(crate) recorder: Recorder,
@@ -74,6 +77,7 @@ impl Tally {
             deliveries: Deliveries::default(),
             received: 0,
             missed_ticks: 0,
+            roll: Roll::new(clients, plan.members() as usize),
             leaves: Leaves::default(),
             slowness: Slowness::default(),
             recorder: Recorder::new(plan.span_ns()),
@@ -95,7 +99,11 @@ impl Tally {
             }
             Seen::Error(code) => count(&mut self.faults.errors, code),
             Seen::Closed(code) => count(&mut self.faults.closes, code),
-            Seen::Connected | Seen::Subscribed => {}
+            Seen::Connected
+            | Seen::Authenticated
+            | Seen::Subscribed
+            | Seen::Member(_)
+            | Seen::MemberLeft(_) => {}
         }
     }
 
@@ -112,6 +120,21 @@ impl Tally {
     pub(super) fn handle_connected(&mut self, after_ns: u64) {
         let connect = &mut self.recorder.histograms().connect;
         connect.saturating_record(after_ns);
+    }
+
+    pub(super) fn handle_authenticated(&mut self, after_ns: u64) {
+        let authenticate = &mut self.recorder.histograms().authenticate;
+        authenticate.saturating_record(after_ns);
+    }
+
+    /// The client is told that `member`, by its number in the run, is there or not.
+    pub(super) fn handle_member(&mut self, slot: usize, member: u32, is_there: bool) {
+        let rank = (member / self.channels) as usize;
+        if is_there {
+            self.roll.see(slot, rank);
+        } else {
+            self.roll.see_leaving(slot, rank);
+        }
     }
 
     pub(super) fn handle_subscribed(&mut self, after_ns: u64) {
@@ -138,7 +161,12 @@ impl Tally {
             }
             Seen::Subscribed => self.slowness.subscribed += 1,
             // Its end tells why.
-            Seen::Connected | Seen::Error(_) | Seen::Closed(_) => {}
+            Seen::Connected
+            | Seen::Authenticated
+            | Seen::Member(_)
+            | Seen::MemberLeft(_)
+            | Seen::Error(_)
+            | Seen::Closed(_) => {}
         }
     }
 

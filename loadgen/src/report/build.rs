@@ -9,8 +9,10 @@ use super::distribution::microseconds;
 use super::series::series;
 use super::{
     Broadcasts, Broker, Comebacks, Connections, DeliveryCounts, Distribution, Generator, Joining,
-    Latency, Load, PhaseSpan, Report, SCHEMA, SlowReport, Spent, Tick, Verdict, Warning,
+    Latency, Load, PhaseSpan, Presence, Report, SCHEMA, SlowReport, Spent, Tick, Verdict, Warning,
 };
+use hdrhistogram::Histogram;
+
 use crate::client::Fault;
 use crate::limits::{
     CLIENTS_FOR_MEMORY_MIN, LATENESS_P99_MAX, MISSED_TICKS_PERCENT_MAX, RECEIVE_LAG_P99_MAX,
@@ -48,6 +50,8 @@ pub(crate) struct Marks {
     pub(crate) began: Option<SystemTime>,
     /// Once a second.
     pub(crate) ticks: Vec<Tick>,
+    /// How long the requests for access tokens took; none where none was needed.
+    pub(crate) tokens: Option<Histogram<u64>>,
     /// None where the ramp was the end.
     pub(crate) timeline: Option<Timeline>,
     /// When the last thread was done with its drain.
@@ -175,7 +179,11 @@ impl Report {
             joining: (subscribed > 0).then(|| Joining {
                 connect: Distribution::new(&histograms.connect),
                 subscribe: Distribution::new(&histograms.subscribe),
+                token: marks.tokens.as_ref().map(Distribution::new),
+                authenticate: (!histograms.authenticate.is_empty())
+                    .then(|| Distribution::new(&histograms.authenticate)),
             }),
+            presence: Presence::new(plan, outcomes, faults.lost.is_empty()),
             comebacks: Comebacks::new(plan, &leaves, &faults, &histograms.comeback),
             slow: SlowReport::new(plan, &slowness, &faults),
             errors: faults.errors,
@@ -187,6 +195,11 @@ impl Report {
             series,
             intervals,
         };
+        let spent = report.broker.as_mut().and_then(|it| it.spent.as_mut());
+        if let Some(spent) = spent.filter(|_| report.presence.is_some()) {
+            // The broker also counts what members are told of each other.
+            spent.counters = None;
+        }
         report.verdict = report.judge();
         report
     }
@@ -215,8 +228,10 @@ impl Report {
             self.closes.values().sum(),
         ];
         let is_away = self.comebacks.as_ref().is_some_and(Comebacks::has_failed);
+        let is_unseen = self.presence.as_ref().is_some_and(Presence::has_failed);
         if self.interrupted
             || is_away
+            || is_unseen
             || faults != [0; 10]
             || self.warnings.contains(&Warning::Inexact)
         {

@@ -49,6 +49,7 @@ impl Tag {
             Self::Raw => "raw",
             Self::Connect => "connect",
             Self::Subscribe => "subscribe",
+            Self::Authenticate => "authenticate",
             Self::Comeback => "comeback",
             Self::Trigger => "trigger",
             Self::Reply => "reply",

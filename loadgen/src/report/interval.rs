@@ -31,6 +31,8 @@ pub(crate) enum Tag {
     Connect,
     /// From the request to `:subscribed`.
     Subscribe,
+    /// From the token to `:authenticated`.
+    Authenticate,
     /// From leaving on purpose, or from a storm, to being subscribed again.
     Comeback,
     /// From when a trigger was due to its arrival at a worker.

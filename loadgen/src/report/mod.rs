@@ -9,6 +9,7 @@ mod hlog;
 mod html;
 mod interval;
 mod life;
+mod presence;
 mod series;
 mod spent;
 mod table;
@@ -20,6 +21,7 @@ pub(crate) use distribution::Distribution;
 pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
 pub(crate) use interval::{Interval, Tag};
 pub(crate) use life::{Comebacks, SlowReport};
+pub(crate) use presence::Presence;
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
 pub(crate) use table::Table;
@@ -63,6 +65,9 @@ pub(crate) struct Report {
     /// None where nobody has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) joining: Option<Joining>,
+    /// None but on presence channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) presence: Option<Presence>,
     /// None where nobody was to leave and come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) comebacks: Option<Comebacks>,
@@ -203,6 +208,12 @@ pub(crate) struct Joining {
     pub(crate) connect: Distribution,
     /// From the request to `:subscribed`.
     pub(crate) subscribe: Distribution,
+    /// The backend's requests for access tokens, one for each connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<Distribution>,
+    /// From the token to `:authenticated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authenticate: Option<Distribution>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -24,7 +24,16 @@ impl Display for Report {
                 write_heads(f, "joining")?;
             }
             write_distribution(f, "connect", &joining.connect)?;
+            if let Some(token) = &joining.token {
+                write_distribution(f, "token", token)?;
+            }
+            if let Some(authenticate) = &joining.authenticate {
+                write_distribution(f, "auth", authenticate)?;
+            }
             write_distribution(f, "subscribe", &joining.subscribe)?;
+        }
+        if let Some(presence) = &self.presence {
+            write!(f, "{presence}")?;
         }
         if let Some(comebacks) = &self.comebacks {
             write!(f, "{comebacks}")?;
