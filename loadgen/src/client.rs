@@ -63,6 +63,8 @@ pub(crate) enum Seen {
     MemberLeft(u32),
     /// A broadcast of a load generator.
     Load(Stamp),
+    /// A worker's answer to a trigger.
+    Reply(Stamp),
     /// One that can't be read.
     Damaged,
     /// An `:error` with its code.
@@ -280,6 +282,7 @@ impl Client {
                 return Err(Fault::Refused(code));
             }
             (_, Message::Load(stamp)) => see(Seen::Load(stamp)),
+            (_, Message::Reply(stamp)) => see(Seen::Reply(stamp)),
             (_, Message::Damaged) => see(Seen::Damaged),
             (_, Message::Error(code)) => see(Seen::Error(code)),
             (

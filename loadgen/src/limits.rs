@@ -207,3 +207,22 @@ pub(crate) const TOKENS_IN_FLIGHT_MAX: usize = 1024;
 /// Pairs of members of presence channels: each is told of each, and takes a bit
 /// here. A million clients in channels of 256 are as many.
 pub(crate) const PRESENCE_PAIRS_MAX: u64 = 1 << 28;
+
+/// Triggers of one run: each takes a bit where it arrives, and where its reply does.
+pub(crate) const TRIGGERS_MAX: u64 = 1 << 28;
+
+/// Workers of a run: each has a connection and a heartbeat.
+pub(crate) const WORKERS_MAX: u32 = 10_000;
+
+/// Kosmonaut clients of a run, a connection each.
+pub(crate) const BACKEND_CLIENTS_MAX: u32 = 1000;
+
+/// Triggers that one worker handles at one time: replies wait for the broker.
+pub(crate) const WORKER_HANDLERS_MAX: usize = 256;
+
+/// Time that all workers have to be registered, beside the ramp.
+pub(crate) const WORKERS_READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests of one kind under way at one time: past it a broker that stands still
+/// would fill the memory.
+pub(crate) const BACKEND_REQUESTS_MAX: usize = 16_384;

@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backend;
 mod broker;
 mod capacity;
 mod client;
 mod host;
 mod limits;
 mod merge;
+mod numbers;
 mod pace;
 mod payload;
 mod plan;
@@ -112,10 +114,12 @@ fn replayed(role: &ReplayRole) -> ExitCode {
         Ok(planned) => planned,
         Err(error) => return ended(Err(error)),
     };
-    let triggers = replay.triggers.iter().any(|step| step.rate > 0.0);
-    if triggers || replay.churn > 0.0 {
-        let churn = replay.churn;
-        eprintln!("not replayed: triggers, and {churn:.1} connections a second that were renewed");
+    let triggered = replay.triggers.iter().any(|step| step.rate > 0.0);
+    if triggered && plan.backend.trigger_rate == 0.0 {
+        eprintln!("not replayed: triggers, which need a backend and a client that stays");
+    }
+    if replay.churn > 0.0 && plan.churn == 0.0 {
+        eprintln!("not replayed: renewed connections, for every client publishes");
     }
     started(&role.options, plan)
 }

@@ -7,6 +7,7 @@
 //! Each field in lower-case hex; the times in nanoseconds since the start of
 //! the run. The whole is as many bytes long as `--size` says.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::tokens::number_of;
@@ -48,6 +49,8 @@ pub(crate) enum Message {
     Load(Stamp),
     /// A broadcast of a load generator that can't be read: damaged on its way.
     Damaged,
+    /// A worker's answer to the trigger of this stamp.
+    Reply(Stamp),
     /// Anything else.
     Other,
 }
@@ -59,6 +62,35 @@ pub(crate) fn write_broadcast(out: &mut Vec<u8>, channel: &str, stamp: &Stamp, d
     out.extend_from_slice(br#"","event":"load","data":"#);
     stamp.write(out, data_bytes);
     out.extend_from_slice(b"}}");
+}
+
+/// Appends the request to trigger `stamp` in data of `data_bytes`.
+pub(crate) fn write_trigger(out: &mut Vec<u8>, stamp: &Stamp, data_bytes: usize) {
+    out.extend_from_slice(br#"{"trigger":{"event":"load","data":"#);
+    stamp.write(out, data_bytes);
+    out.extend_from_slice(b"}}");
+}
+
+/// What a backend broadcasts.
+#[derive(Debug, Serialize)]
+pub(crate) struct Carried {
+    l: String,
+}
+
+impl Carried {
+    /// The stamp alone.
+    pub(crate) fn new(stamp: &Stamp) -> Self {
+        Self::sized(stamp, DATA_BYTES_MIN)
+    }
+
+    /// In data of `data_bytes`.
+    pub(crate) fn sized(stamp: &Stamp, data_bytes: usize) -> Self {
+        let mut digits = Vec::with_capacity(data_bytes);
+        stamp.write_digits(&mut digits, data_bytes);
+        // Hex digits and dots.
+        let l = String::from_utf8(digits).unwrap_or_default();
+        Self { l }
+    }
 }
 
 /// Appends the request to authenticate.
@@ -107,10 +139,15 @@ impl Message {
             ":memberJoined" => Self::MemberJoined(number_of(payload["uid"].as_str()?)?),
             ":memberLeft" => Self::MemberLeft(number_of(payload["uid"].as_str()?)?),
             ":error" => Self::Error(payload["code"].as_u64()?.try_into().ok()?),
-            "load" => payload["l"]
-                .as_str()
-                .and_then(|text| Stamp::read(text.as_bytes()))
-                .map_or(Self::Damaged, Self::Load),
+            "load" | "reply" => {
+                let stamp = payload["l"].as_str().and_then(Stamp::from_text);
+                let of = if name == "load" {
+                    Self::Load
+                } else {
+                    Self::Reply
+                };
+                stamp.map_or(Self::Damaged, of)
+            }
             _ => Self::Other,
         })
     }
@@ -122,6 +159,11 @@ impl Stamp {
     /// `data_bytes` below [`DATA_BYTES_MIN`] count as that.
     fn write(&self, out: &mut Vec<u8>, data_bytes: usize) {
         out.extend_from_slice(br#"{"l":""#);
+        self.write_digits(out, data_bytes);
+        out.extend_from_slice(br#""}"#);
+    }
+
+    fn write_digits(&self, out: &mut Vec<u8>, data_bytes: usize) {
         write_hex(out, self.run.into(), 8);
         write_hex(out, self.publisher.into(), 8);
         write_hex(out, self.sequence.into(), 8);
@@ -129,7 +171,11 @@ impl Stamp {
         write_hex(out, self.sent_ns, 16);
         let filling = data_bytes.saturating_sub(DATA_BYTES_MIN);
         out.resize(out.len() + filling, b'.');
-        out.extend_from_slice(br#""}"#);
+    }
+
+    /// Of the text that stands for it.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        Self::read(text.as_bytes())
     }
 
     fn read(digits: &[u8]) -> Option<Self> {

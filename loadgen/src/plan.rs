@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     /// Clients a second that disconnect and come back, of those that do not publish.
     pub(crate) churn: f64,
     pub(crate) storm: Option<Storm>,
+    pub(crate) backend: Backend,
+    /// When triggers are due.
+    pub(crate) trigger_pace: Pace,
     /// Further clients, numbered after the others, that hardly read.
     pub(crate) slow: Slow,
     /// Local addresses to connect from; none leaves it to us.
@@ -63,6 +66,31 @@ pub(crate) struct Storm {
     pub(crate) at: Duration,
     /// Of the clients that do not publish.
     pub(crate) percent: u32,
+}
+
+/// What backends do, and what clients want of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Backend {
+    pub(crate) workers: u32,
+    /// A second, of all clients that trigger.
+    pub(crate) trigger_rate: f64,
+    /// Workers answer on the client's channel.
+    pub(crate) replies: bool,
+    /// Broadcasts a second, on all channels in turn.
+    pub(crate) rate: f64,
+    /// That share the broadcasts.
+    pub(crate) clients: u32,
+    /// Further channels opened or closed a second.
+    pub(crate) channel_churn: f64,
+    /// Access tokens a second, beside those of the clients.
+    pub(crate) token_rate: f64,
+}
+
+impl Backend {
+    /// Whether there is any work on its side.
+    pub(crate) fn works(&self) -> bool {
+        self.workers > 0 || self.rate > 0.0 || self.channel_churn > 0.0 || self.token_rate > 0.0
+    }
 }
 
 /// Clients that subscribe and then read too little.
@@ -98,6 +126,8 @@ impl Plan {
             kind: ChannelKind::Public,
             churn: 0.0,
             storm: None,
+            backend: Backend::default(),
+            trigger_pace: Pace::constant(0.0),
             slow: Slow::default(),
             sources: Vec::new(),
             connect_rate: 1.0,
@@ -112,6 +142,33 @@ impl Plan {
         self.publishers_per_channel * self.channels
     }
 
+    /// All that broadcast on a channel: its publishers, and the backend where it does.
+    pub(crate) fn senders_per_channel(&self) -> u32 {
+        self.publishers_per_channel + u32::from(self.backend.rate > 0.0)
+    }
+
+    /// All of the run. The backend counts as one more of each channel, numbered
+    /// after the publishers.
+    pub(crate) fn senders(&self) -> u32 {
+        self.senders_per_channel() * self.channels
+    }
+
+    /// The first so many clients trigger in turn: all, unless some come and go.
+    pub(crate) fn triggerers(&self) -> u32 {
+        let all_stay = self.churn == 0.0 && self.storm.is_none();
+        match self.backend.trigger_rate > 0.0 {
+            true if all_stay => self.clients,
+            true => self.publishers(),
+            false => 0,
+        }
+    }
+
+    /// Of a thread.
+    pub(crate) fn triggerers_of(&self, thread: u16) -> Vec<u32> {
+        let own = u32::from(thread)..self.triggerers();
+        own.step_by(self.threads.into()).collect()
+    }
+
     /// The name of a channel of the run.
     pub(crate) fn channel_name(&self, channel: u32) -> String {
         let kind = match self.kind {
@@ -124,11 +181,17 @@ impl Plan {
 
     /// Whether clients need an access token.
     pub(crate) fn authenticates(&self) -> bool {
-        self.kind != ChannelKind::Public
+        self.kind != ChannelKind::Public || self.backend.trigger_rate > 0.0
     }
 
     /// The option that asks for what only a backend can give.
     pub(crate) fn needs_backend(&self) -> Option<&'static str> {
+        if self.backend.trigger_rate > 0.0 {
+            return Some("--trigger-rate");
+        }
+        if self.backend.works() {
+            return Some("--workers, --backend-rate, --channel-churn or --token-rate");
+        }
         self.authenticates().then_some("--channel-kind")
     }
 

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use webrocket::sys::unshare_descriptors;
 
+use crate::backend::Crew;
 use crate::broker::{Broker, BrokerError};
 use crate::client::Door;
 use crate::limits::{DESERTED_TIME, LOOK_INTERVAL, SETTLE_TIME, SLEEP_MAX};
@@ -65,10 +66,14 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let plan = Arc::new(plan);
     let before = Sample::take(broker);
     let first_look = broker.source.observe();
-    let shared = Arc::new(Shared::new(plan.publishers()));
+    let shared = Arc::new(Shared::new(plan.senders()));
     let backend = broker.backend.as_ref().filter(|_| plan.authenticates());
     let mint = backend.map(|url| Mint::start(url.clone(), plan.threads));
     let mint = mint.transpose()?;
+    let backend = broker.backend.as_ref().filter(|_| plan.backend.works());
+    let crew =
+        backend.map(|url| Crew::start(Arc::clone(&plan), Arc::clone(&shared), url.clone(), run));
+    let mut crew = crew.transpose()?;
     let began = SystemTime::now();
     let threads = (0..plan.threads)
         .map(|number| {
@@ -91,6 +96,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         threads: &threads,
         broker,
         interrupts: &mut interrupts,
+        crew: &mut crew,
     };
     let mut marks = runtime.block_on(async {
         let ticks = Ticks::start(&shared, broker.source.pid);
@@ -107,7 +113,8 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         .map(join)
         .collect::<Result<Vec<_>, _>>()?;
     marks.tokens = mint.and_then(Mint::finish);
-    Ok(Report::new(&plan, &marks, &outcomes))
+    let crew = crew.and_then(Crew::finish);
+    Ok(Report::new(&plan, &marks, &outcomes, crew.as_ref()))
 }
 
 fn join(thread: JoinHandle<io::Result<Outcome>>) -> Result<Outcome, RunError> {
@@ -122,6 +129,7 @@ struct Conductor<'a> {
     threads: &'a [JoinHandle<io::Result<Outcome>>],
     broker: &'a Broker,
     interrupts: &'a mut Signal,
+    crew: &'a mut Option<Crew>,
 }
 
 impl Conductor<'_> {
@@ -133,6 +141,9 @@ impl Conductor<'_> {
         if !whole_ramp || self.shared.subscribed() == 0 {
             self.shared.stop_ramp();
             return marks;
+        }
+        if let Some(crew) = self.crew {
+            crew.ready().await;
         }
         let start_ns = self.shared.now_ns() + nanoseconds(SETTLE_TIME);
         let Plan {

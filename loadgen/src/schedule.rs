@@ -26,6 +26,8 @@ pub(crate) struct Schedule {
 pub(crate) struct Due {
     /// Place among the thread's own publishers.
     pub(crate) turn: usize,
+    /// Among all of the run.
+    pub(crate) number: u64,
     /// Since the start of the run.
     pub(crate) intended_ns: u64,
 }
@@ -52,22 +54,30 @@ impl Schedule {
 
     /// The time of the next broadcast; `None` where none is left.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        let publisher = *self.own.get(self.turn)?;
-        let number = self.round * u64::from(self.publishers) + u64::from(publisher);
+        let number = self.next_number()?;
         let intended_ns = self.start_ns.checked_add(self.pace.due_ns(number)?)?;
         (intended_ns < self.end_ns).then_some(intended_ns)
+    }
+
+    fn next_number(&self) -> Option<u64> {
+        let publisher = *self.own.get(self.turn)?;
+        Some(self.round * u64::from(self.publishers) + u64::from(publisher))
     }
 
     /// The next broadcast, where it is due by now.
     pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<Due> {
         let intended_ns = self.next_ns().filter(|&next| next <= now_ns)?;
-        let turn = self.turn;
+        let (number, turn) = (self.next_number()?, self.turn);
         self.turn += 1;
         if self.turn == self.own.len() {
             self.turn = 0;
             self.round += 1;
         }
-        Some(Due { turn, intended_ns })
+        Some(Due {
+            turn,
+            number,
+            intended_ns,
+        })
     }
 
     /// Ends it early; what is due from `end_ns` on is not sent.

@@ -17,7 +17,7 @@ use crate::pump::Histograms;
 use crate::timeline::nanoseconds;
 
 /// What a token allows: every channel of a run, of whatever kind.
-const PATTERN: &str = "(private-|presence-)?load-[0-9]+";
+pub(crate) const PATTERN: &str = "(private-|presence-)?load-[0-9]+";
 
 /// Asks for one token whenever a connection needs it: a token works once, and a
 /// store of them would grow old.

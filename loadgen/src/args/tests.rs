@@ -1,6 +1,8 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::limits::{CLIENTS_MAX, DATA_BYTES_MAX, THREADS_MAX};
+use crate::payload::DATA_BYTES_MIN;
 
 fn plan(line: &str) -> Result<Plan, Mismatch> {
     parse(line).expect("valid options").options.load.plan()
@@ -176,6 +178,40 @@ fn a_storm_comes_while_measuring() {
     for wrong in ["0", "101"] {
         assert!(parse(&format!("--storm 1s --storm-percent {wrong}")).is_err());
     }
+}
+
+#[test]
+fn triggers_at_the_bound_and_past_it() {
+    let of = |rate: &str| {
+        plan(&format!(
+            "--trigger-rate {rate} --warmup 0s --duration 1024s"
+        ))
+    };
+    assert!(of("262144").is_ok());
+    assert_eq!(
+        of("262144.1").expect_err("too many"),
+        Mismatch::TooManyTriggers
+    );
+}
+
+#[test]
+fn somebody_must_be_left_to_trigger() {
+    assert_eq!(plan("--trigger-rate 1").expect("all").triggerers(), 1000);
+    let publishers = plan("--trigger-rate 1 --churn 1 --publishers 3").expect("three");
+    assert_eq!(publishers.triggerers(), 3);
+    let nobody = plan("--trigger-rate 1 --churn 1 --idle").expect_err("nobody");
+    assert_eq!(nobody, Mismatch::NobodyToTrigger);
+    assert!(parse("--replies").is_err());
+}
+
+#[test]
+fn the_backend_is_one_more_sender_of_each_channel() {
+    let with = plan("--channels 4 --publishers 2 --backend-rate 5").expect("options");
+    assert_eq!((with.senders_per_channel(), with.senders()), (3, 12));
+    let without = plan("--channels 4 --publishers 2 --workers 1").expect("options");
+    assert_eq!(without.senders(), 8);
+    let many = plan("--backend-rate 100000 --warmup 0s --duration 42950s");
+    assert_eq!(many.expect_err("too many"), Mismatch::TooMany);
 }
 
 #[test]

@@ -22,6 +22,7 @@ impl Pump {
         for &turn in &turns {
             self.broadcast(Due {
                 turn,
+                number: 0,
                 intended_ns: now_ns,
             });
         }

@@ -24,6 +24,7 @@ impl Pump {
             timeline.start_ns,
             timeline.end_ns,
         );
+        let mut triggers = self.trigger_schedule(timeline);
         let mut life = Life::new(self, timeline);
         let mut has_begun = false;
         self.tally.window = timeline.measure_ns..timeline.end_ns;
@@ -33,6 +34,7 @@ impl Pump {
             let now_ns = self.shared.now_ns();
             let end_ns = self.shared.end_ns(timeline);
             schedule.cut(end_ns);
+            triggers.cut(end_ns);
             life.cut(end_ns);
             self.live(&mut life, timeline);
             self.read_slowly();
@@ -44,7 +46,8 @@ impl Pump {
                 has_begun = true;
                 self.open_loops();
             }
-            if self.broadcast_due(&mut schedule) | self.broadcast_returned(end_ns) {
+            let has_triggered = self.trigger_due(&mut triggers);
+            if self.broadcast_due(&mut schedule) | self.broadcast_returned(end_ns) | has_triggered {
                 last_sent_ns = now_ns;
             }
             // Late ones get as long to arrive as those in time.
@@ -56,6 +59,7 @@ impl Pump {
                 true => now_ns,
                 false => schedule.next_ns().unwrap_or(drained_ns),
             };
+            let next_ns = next_ns.min(triggers.next_ns().unwrap_or(drained_ns));
             let next_ns = next_ns.min(self.next_life_ns(&life).unwrap_or(drained_ns));
             let sleep = Duration::from_nanos(next_ns.saturating_sub(self.shared.now_ns()));
             self.turn(sleep.min(SLEEP_MAX))?;
@@ -121,17 +125,13 @@ impl Pump {
             publisher.unsent += u64::from(counts);
             return;
         }
-        publisher.sequence += 1;
+        publisher.take_sequence(counts);
         self.shared
             .set_sequence(publisher.number, publisher.sequence);
         self.tally.recorder.handle_time(stamp.sent_ns);
         self.tally.recorder.counts().sent += 1;
         self.traffic.sent += 1;
         if counts {
-            if publisher.measured.is_empty() {
-                publisher.measured.start = stamp.sequence;
-            }
-            publisher.measured.end = publisher.sequence;
             self.tally.handle_sent(&stamp);
         }
     }

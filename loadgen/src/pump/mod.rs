@@ -4,21 +4,21 @@ mod closed;
 mod join;
 mod life;
 mod load;
+mod publisher;
 mod recorder;
 mod slow;
 mod tally;
+mod trigger;
 
 pub(crate) use life::Leaves;
-#[cfg(test)]
-pub(crate) use recorder::Recorder;
-pub(crate) use recorder::{Counts, Histograms, Recorded};
+pub(crate) use publisher::Publisher;
+pub(crate) use recorder::{Counts, Histograms, Recorded, Recorder};
 pub(crate) use slow::Slowness;
-pub(crate) use tally::{Deliveries, Faults, Tally};
+pub(crate) use tally::{Deliveries, Faults, Tally, Triggers};
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,20 +107,6 @@ struct Seat {
 }
 
 const _: () = assert!(size_of::<Seat>() <= 128, "an idle client is small");
-
-/// A client that broadcasts.
-#[derive(Clone, Debug)]
-pub(crate) struct Publisher {
-    /// The client's number in the run.
-    pub(crate) number: u32,
-    slot: usize,
-    /// The number of its next broadcast.
-    sequence: u32,
-    /// Those that count.
-    pub(crate) measured: Range<u32>,
-    /// Broadcasts that count and could not be sent.
-    pub(crate) unsent: u64,
-}
 
 /// Processor time of the thread while measuring.
 #[derive(Clone, Copy, Debug, Default)]
@@ -346,6 +332,7 @@ impl Pump {
         let (since_ns, is_away) = (&mut seat.since_ns, seat.is_away);
         let (shared, is_slow) = (&self.shared, self.plan.is_slow(number));
         let (returned, run) = (&mut self.returned, self.run);
+        let publishers = self.plan.publishers();
         let (in_flight, traffic) = (self.plan.in_flight, &mut self.traffic);
         tally.recorder.handle_time(now_ns);
         let lag_ns = (!is_slow).then(|| now_ns.saturating_sub(ready_ns));
@@ -377,7 +364,10 @@ impl Pump {
                         }
                         Seen::Closed(code) => closed = Some(code),
                         Seen::Load(stamp)
-                            if in_flight > 0 && stamp.publisher == number && stamp.run == run =>
+                            if in_flight > 0
+                                && number < publishers
+                                && stamp.publisher == number
+                                && stamp.run == run =>
                         {
                             returned.push(slot);
                         }
@@ -522,19 +512,6 @@ impl Seat {
         ConnId {
             slot: slot as u32,
             generation: self.generation,
-        }
-    }
-}
-
-impl Publisher {
-    /// A thread's publishers are its first clients, in their order.
-    fn new((slot, number): (usize, u32)) -> Self {
-        Self {
-            number,
-            slot,
-            sequence: 0,
-            measured: 0..0,
-            unsent: 0,
         }
     }
 }

@@ -65,6 +65,10 @@ pub(crate) struct Histograms {
     pub(crate) subscribe: Histogram<u64>,
     /// From the token to `:authenticated`.
     pub(crate) authenticate: Histogram<u64>,
+    /// From when a trigger was due to its arrival at a worker.
+    pub(crate) trigger: Histogram<u64>,
+    /// From when a trigger was due to the arrival of the worker's reply.
+    pub(crate) reply: Histogram<u64>,
     /// From leaving, or the storm, to being subscribed again.
     pub(crate) comeback: Histogram<u64>,
     /// From when a broadcast was due to when it was sent.
@@ -183,6 +187,8 @@ impl Histograms {
             connect: histogram.clone(),
             subscribe: histogram.clone(),
             authenticate: histogram.clone(),
+            trigger: histogram.clone(),
+            reply: histogram.clone(),
             comeback: histogram.clone(),
             lateness: histogram.clone(),
             receive_lag: histogram,
@@ -190,13 +196,15 @@ impl Histograms {
     }
 
     /// Those that are told span by span.
-    fn tagged(&self) -> [(Tag, &Histogram<u64>); 6] {
+    fn tagged(&self) -> [(Tag, &Histogram<u64>); 8] {
         [
             (Tag::Corrected, &self.corrected),
             (Tag::Raw, &self.raw),
             (Tag::Connect, &self.connect),
             (Tag::Subscribe, &self.subscribe),
             (Tag::Authenticate, &self.authenticate),
+            (Tag::Trigger, &self.trigger),
+            (Tag::Reply, &self.reply),
             (Tag::Comeback, &self.comeback),
         ]
     }
@@ -217,26 +225,30 @@ impl Histograms {
         }
     }
 
-    fn all(&mut self) -> [&mut Histogram<u64>; 8] {
+    fn all(&mut self) -> [&mut Histogram<u64>; 10] {
         [
             &mut self.corrected,
             &mut self.raw,
             &mut self.connect,
             &mut self.subscribe,
             &mut self.authenticate,
+            &mut self.trigger,
+            &mut self.reply,
             &mut self.comeback,
             &mut self.lateness,
             &mut self.receive_lag,
         ]
     }
 
-    fn shared(&self) -> [&Histogram<u64>; 8] {
+    fn shared(&self) -> [&Histogram<u64>; 10] {
         [
             &self.corrected,
             &self.raw,
             &self.connect,
             &self.subscribe,
             &self.authenticate,
+            &self.trigger,
+            &self.reply,
             &self.comeback,
             &self.lateness,
             &self.receive_lag,

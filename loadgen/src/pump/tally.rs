@@ -6,6 +6,7 @@ use super::recorder::Recorder;
 use super::slow::Slowness;
 use crate::client::{Fault, Seen};
 use crate::limits::{GAPS_MAX, TICK_LATE_MAX};
+use crate::numbers::Numbers;
 use crate::payload::Stamp;
 use crate::plan::Plan;
 use crate::presence::Roll;
@@ -17,7 +18,8 @@ use crate::tracker::{Arrival, Tracker};
 pub(crate) struct Tally {
     run: u32,
     channels: u32,
-    publishers: u32,
+    /// All that broadcast.
+    senders: u32,
     /// When the broadcasts that count were due.
     pub(super) window: Range<u64>,
     pub(crate) tracker: Tracker,
@@ -26,6 +28,7 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     /// Sends that count and left more than [`TICK_LATE_MAX`] late.
     pub(crate) missed_ticks: u64,
+    pub(crate) triggers: Triggers,
     /// Who sees whom on presence channels.
     pub(crate) roll: Roll,
     pub(crate) leaves: Leaves,
@@ -47,6 +50,17 @@ pub(crate) struct Deliveries {
     pub(crate) strange: u64,
     /// From another run on the same channels.
     pub(crate) foreign: u64,
+}
+
+/// Triggers that count, and their replies.
+#[derive(Debug, Default)]
+pub(crate) struct Triggers {
+    pub(crate) sent: u64,
+    pub(crate) unsent: u64,
+    answered: Numbers,
+    /// At whoever triggered, each once.
+    pub(crate) replies: u64,
+    pub(crate) doubly_answered: u64,
 }
 
 /// What went wrong, and how often.
@@ -71,12 +85,13 @@ impl Tally {
         Self {
             run,
             channels: plan.channels,
-            publishers: plan.publishers(),
+            senders: plan.senders(),
             window: 0..0,
-            tracker: Tracker::new(clients, plan.publishers_per_channel as usize, GAPS_MAX),
+            tracker: Tracker::new(clients, plan.senders_per_channel() as usize, GAPS_MAX),
             deliveries: Deliveries::default(),
             received: 0,
             missed_ticks: 0,
+            triggers: Triggers::default(),
             roll: Roll::new(clients, plan.members() as usize),
             leaves: Leaves::default(),
             slowness: Slowness::default(),
@@ -92,6 +107,10 @@ impl Tally {
                 self.received += 1;
                 self.recorder.counts().delivered += 1;
                 self.handle_load(slot, number, &stamp, now_ns);
+            }
+            Seen::Reply(stamp) => {
+                self.received += 1;
+                self.handle_reply(number, &stamp, now_ns);
             }
             Seen::Damaged => {
                 self.received += 1;
@@ -145,7 +164,7 @@ impl Tally {
 
     /// The client is subscribed again: what is sent from now on is owed to it.
     pub(super) fn handle_return(&mut self, slot: usize, number: u32, shared: &Shared) {
-        let of_channel = (number % self.channels..self.publishers).step_by(self.channels as usize);
+        let of_channel = (number % self.channels..self.senders).step_by(self.channels as usize);
         for (rank, publisher) in of_channel.enumerate() {
             let due = shared.sequence(publisher);
             self.tracker.come_back(slot, rank, due);
@@ -155,7 +174,7 @@ impl Tally {
     /// What a client that hardly reads has seen.
     pub(super) fn handle_seen_slowly(&mut self, seen: Seen) {
         match seen {
-            Seen::Load(_) | Seen::Damaged => {
+            Seen::Load(_) | Seen::Reply(_) | Seen::Damaged => {
                 self.received += 1;
                 self.slowness.delivered += 1;
             }
@@ -193,6 +212,21 @@ impl Tally {
         self.recorder.counts().missed_ticks += u64::from(is_missed);
     }
 
+    /// Everyone on the channel has it; it is for whoever triggered.
+    fn handle_reply(&mut self, number: u32, stamp: &Stamp, now_ns: u64) {
+        let is_own = stamp.run == self.run && stamp.publisher == number;
+        if !is_own || !self.window.contains(&stamp.intended_ns) {
+            return;
+        }
+        if !self.triggers.answered.insert(stamp.sequence) {
+            self.triggers.doubly_answered += 1;
+            return;
+        }
+        self.triggers.replies += 1;
+        let reply = &mut self.recorder.histograms().reply;
+        reply.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
+    }
+
     fn handle_load(&mut self, slot: usize, number: u32, stamp: &Stamp, now_ns: u64) {
         let deliveries = &mut self.deliveries;
         if stamp.run != self.run {
@@ -200,7 +234,7 @@ impl Tally {
             return;
         }
         let is_of_channel = stamp.publisher % self.channels == number % self.channels;
-        if stamp.publisher >= self.publishers || !is_of_channel || stamp.sequence == u32::MAX {
+        if stamp.publisher >= self.senders || !is_of_channel || stamp.sequence == u32::MAX {
             deliveries.strange += 1;
             return;
         }

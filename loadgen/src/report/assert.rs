@@ -43,6 +43,8 @@ enum Subject {
     Duplicated,
     Reordered,
     Failed,
+    TriggerLoss,
+    ReplyLoss,
     Rate,
     Deliveries,
     CpuPerDelivery,
@@ -55,6 +57,9 @@ enum Source {
     Raw,
     Connect,
     Subscribe,
+    Comeback,
+    Trigger,
+    Reply,
     Late,
 }
 
@@ -86,8 +91,9 @@ pub(crate) enum TermError {
     /// Nobody measures that.
     #[error(
         "nothing is called {0:?}: there are p50, p90, p99, p99.9, p99.99, max and mean (corrected; with \
-         raw., connect., subscribe. or late. before it of those), loss, duplicated, reordered, failed, rate, \
-         deliveries, cpu_per_delivery and broker_cpu"
+         raw., connect., subscribe., comeback., trigger., reply. or late. before it of those), loss, \
+         trigger.loss, reply.loss, duplicated, reordered, failed, rate, deliveries, cpu_per_delivery \
+         and broker_cpu"
     )]
     Subject(String),
     /// Not a number, or of another unit.
@@ -180,6 +186,8 @@ impl FromStr for Subject {
             ("duplicated", Self::Duplicated),
             ("reordered", Self::Reordered),
             ("failed", Self::Failed),
+            ("trigger.loss", Self::TriggerLoss),
+            ("reply.loss", Self::ReplyLoss),
             ("rate", Self::Rate),
             ("deliveries", Self::Deliveries),
             ("cpu_per_delivery", Self::CpuPerDelivery),
@@ -192,6 +200,9 @@ impl FromStr for Subject {
             ("raw.", Source::Raw),
             ("connect.", Source::Connect),
             ("subscribe.", Source::Subscribe),
+            ("comeback.", Source::Comeback),
+            ("trigger.", Source::Trigger),
+            ("reply.", Source::Reply),
             ("late.", Source::Late),
             ("", Source::Corrected),
         ];
@@ -237,9 +248,13 @@ impl Subject {
                 None => number(text),
             }
             .ok_or("a share of what was asked for, as 0.99 or 99%"),
-            Self::Loss | Self::Duplicated | Self::Reordered | Self::Failed | Self::Deliveries => {
-                number(text).ok_or("a number")
-            }
+            Self::Loss
+            | Self::Duplicated
+            | Self::Reordered
+            | Self::Failed
+            | Self::TriggerLoss
+            | Self::ReplyLoss
+            | Self::Deliveries => number(text).ok_or("a number"),
         }
     }
 
@@ -247,7 +262,12 @@ impl Subject {
     fn is_count(self) -> bool {
         matches!(
             self,
-            Self::Loss | Self::Duplicated | Self::Reordered | Self::Failed
+            Self::Loss
+                | Self::Duplicated
+                | Self::Reordered
+                | Self::Failed
+                | Self::TriggerLoss
+                | Self::ReplyLoss
         )
     }
 
@@ -269,6 +289,11 @@ impl Subject {
             Self::Failed => {
                 let connections = &report.connections;
                 Some((connections.failed + connections.lost + connections.not_tried) as f64)
+            }
+            Self::TriggerLoss => Some(report.triggers.as_ref()?.missing as f64),
+            Self::ReplyLoss => {
+                let replies = report.triggers.as_ref()?.replies.as_ref()?;
+                Some(replies.missing as f64)
             }
             Self::Rate => {
                 let due = report.load.rate_per_s * report.load.measured_s;
@@ -295,6 +320,12 @@ impl Source {
             Self::Raw => Some(of(&report.latency.as_ref()?.raw)),
             Self::Connect => Some(of(&report.joining.as_ref()?.connect)),
             Self::Subscribe => Some(of(&report.joining.as_ref()?.subscribe)),
+            Self::Comeback => Some(of(report.comebacks.as_ref()?.time.as_ref()?)),
+            Self::Trigger => Some(of(report.triggers.as_ref()?.time.as_ref()?)),
+            Self::Reply => {
+                let replies = report.triggers.as_ref()?.replies.as_ref()?;
+                Some(of(replies.time.as_ref()?))
+            }
             Self::Late if statistic == Statistic::Max => Some(report.generator.late_max_us),
             Self::Late => Some(report.generator.late_p99_us),
         }

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::distribution::microseconds;
 use super::series::series;
 use super::{
-    Broadcasts, Broker, Comebacks, Connections, DeliveryCounts, Distribution, Generator, Joining,
-    Latency, Load, PhaseSpan, Presence, Report, SCHEMA, SlowReport, Spent, Tick, Verdict, Warning,
+    BackendReport, Broadcasts, Broker, Comebacks, Connections, DeliveryCounts, Distribution,
+    Generator, Joining, Latency, Load, PhaseSpan, Presence, Report, SCHEMA, SlowReport, Spent,
+    Tick, TriggerReport, Verdict, Warning,
 };
 use hdrhistogram::Histogram;
 
+use crate::backend::CrewOutcome;
 use crate::client::Fault;
 use crate::limits::{
     CLIENTS_FOR_MEMORY_MIN, LATENESS_P99_MAX, MISSED_TICKS_PERCENT_MAX, RECEIVE_LAG_P99_MAX,
@@ -107,11 +109,16 @@ impl Report {
     /// For tests: a run in which nothing happened. Its members can be set.
     #[cfg(test)]
     pub(crate) fn example() -> Self {
-        Self::new(&Plan::example(4), &Marks::default(), &[])
+        Self::new(&Plan::example(4), &Marks::default(), &[], None)
     }
 
     /// Puts together what the threads brought home.
-    pub(crate) fn new(plan: &Plan, marks: &Marks, outcomes: &[Outcome]) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        marks: &Marks,
+        outcomes: &[Outcome],
+        crew: Option<&CrewOutcome>,
+    ) -> Self {
         let mut deliveries = Deliveries::default();
         let mut faults = Faults::default();
         let mut histograms = Histograms::new();
@@ -129,14 +136,18 @@ impl Report {
             faults.add(&tally.faults);
             histograms.add(&recorded.whole);
         }
-        let (expected, lost) = expected_and_lost(plan, outcomes);
+        if let Some(crew) = crew {
+            histograms.add(&crew.recorded.whole);
+        }
+        let (expected, lost) = expected_and_lost(plan, outcomes, crew);
         let publishers = || outcomes.iter().flat_map(|outcome| &outcome.publishers);
         let sent = publishers().map(|one| one.measured.len() as u64).sum();
         let unsent = publishers().map(|one| one.unsent).sum();
         let seconds = marks.measured.as_secs_f64();
         let subscribed = outcomes.iter().map(|one| one.subscribed.len() as u64).sum();
-        let generator = Generator::new(marks, outcomes, &histograms, subscribed);
-        let recorded: Vec<&Recorded> = outcomes.iter().map(|it| &it.recorded).collect();
+        let generator = Generator::new(marks, outcomes, crew, &histograms, subscribed);
+        let recorded = outcomes.iter().map(|it| &it.recorded);
+        let recorded: Vec<&Recorded> = recorded.chain(crew.map(|it| &it.recorded)).collect();
         let (series, intervals) = series(&recorded, &marks.ticks);
         let mut report = Self {
             schema: SCHEMA,
@@ -183,6 +194,8 @@ impl Report {
                 authenticate: (!histograms.authenticate.is_empty())
                     .then(|| Distribution::new(&histograms.authenticate)),
             }),
+            triggers: TriggerReport::new(plan, outcomes, crew, &histograms),
+            backend: BackendReport::new(crew, seconds),
             presence: Presence::new(plan, outcomes, faults.lost.is_empty()),
             comebacks: Comebacks::new(plan, &leaves, &faults, &histograms.comeback),
             slow: SlowReport::new(plan, &slowness, &faults),
@@ -228,10 +241,17 @@ impl Report {
             self.closes.values().sum(),
         ];
         let is_away = self.comebacks.as_ref().is_some_and(Comebacks::has_failed);
+        let is_untriggered = self
+            .triggers
+            .as_ref()
+            .is_some_and(TriggerReport::has_failed);
+        let is_refused = self.backend.as_ref().is_some_and(BackendReport::has_failed);
         let is_unseen = self.presence.as_ref().is_some_and(Presence::has_failed);
         if self.interrupted
             || is_away
             || is_unseen
+            || is_untriggered
+            || is_refused
             || faults != [0; 10]
             || self.warnings.contains(&Warning::Inexact)
         {
@@ -245,11 +265,12 @@ impl Report {
 /// Each broadcast that counts is expected once at every client that was
 /// subscribed to its channel when the ramp was over, connected or not, but for
 /// the time in which it was away on purpose.
-fn expected_and_lost(plan: &Plan, outcomes: &[Outcome]) -> (u64, u64) {
-    let mut spans: Vec<Range<u32>> = vec![0..0; plan.publishers() as usize];
+fn expected_and_lost(plan: &Plan, outcomes: &[Outcome], crew: Option<&CrewOutcome>) -> (u64, u64) {
+    let mut spans: Vec<Range<u32>> = vec![0..0; plan.senders() as usize];
+    let publishers = outcomes.iter().flat_map(|outcome| &outcome.publishers);
     for Publisher {
         number, measured, ..
-    } in outcomes.iter().flat_map(|outcome| &outcome.publishers)
+    } in publishers.chain(crew.into_iter().flat_map(|crew| &crew.publishers))
     {
         spans[*number as usize] = measured.clone();
     }
@@ -339,10 +360,17 @@ pub(super) fn by_cause(faults: &BTreeMap<Fault, u64>) -> BTreeMap<String, u64> {
 }
 
 impl Generator {
-    fn new(marks: &Marks, outcomes: &[Outcome], histograms: &Histograms, clients: u64) -> Self {
-        let shares = outcomes
-            .iter()
-            .map(|outcome| percent(outcome.cpu.used, outcome.cpu.passed));
+    fn new(
+        marks: &Marks,
+        outcomes: &[Outcome],
+        crew: Option<&CrewOutcome>,
+        histograms: &Histograms,
+        clients: u64,
+    ) -> Self {
+        let threads = outcomes.iter().map(|outcome| outcome.cpu);
+        let shares = threads
+            .chain(crew.map(|crew| crew.cpu))
+            .map(|cpu| percent(cpu.used, cpu.passed));
         let delivered: u64 = outcomes
             .iter()
             .map(|it| it.tally.deliveries.delivered)
@@ -404,7 +432,7 @@ fn percent(used: Duration, passed: Duration) -> f64 {
     100.0 * used.as_secs_f64() / passed.as_secs_f64()
 }
 
-fn per_second(count: u64, seconds: f64) -> f64 {
+pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds == 0.0 {
         0.0
     } else {

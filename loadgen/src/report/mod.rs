@@ -3,6 +3,7 @@
 //! The types are the JSON's schema, field by field (docs/loadgen.md).
 
 mod assert;
+mod backend;
 mod build;
 mod distribution;
 mod hlog;
@@ -16,6 +17,7 @@ mod table;
 mod text;
 
 pub(crate) use assert::{Assertion, Assertions};
+pub(crate) use backend::{BackendReport, TriggerReport};
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
@@ -65,6 +67,12 @@ pub(crate) struct Report {
     /// None where nobody has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) joining: Option<Joining>,
+    /// None where nobody triggers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) triggers: Option<TriggerReport>,
+    /// None where the backend asks for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) backend: Option<BackendReport>,
     /// None but on presence channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) presence: Option<Presence>,

@@ -13,7 +13,7 @@ impl Display for Report {
         self.write_assertions(f)?;
         self.write_load(f)?;
         self.write_connections(f)?;
-        if self.load.publishers_per_channel > 0 {
+        if self.load.publishers_per_channel > 0 || self.deliveries.expected > 0 {
             self.write_deliveries(f)?;
         }
         if let Some(latency) = &self.latency {
@@ -31,6 +31,12 @@ impl Display for Report {
                 write_distribution(f, "auth", authenticate)?;
             }
             write_distribution(f, "subscribe", &joining.subscribe)?;
+        }
+        if let Some(triggers) = &self.triggers {
+            write!(f, "{triggers}")?;
+        }
+        if let Some(backend) = &self.backend {
+            write!(f, "{backend}")?;
         }
         if let Some(presence) = &self.presence {
             write!(f, "{presence}")?;
@@ -78,7 +84,7 @@ impl Report {
             counted(load.channels.into(), "channel"),
         )?;
         match load.publishers_per_channel {
-            0 => writeln!(f, ", idle for {:.1} s", load.measured_s),
+            0 => writeln!(f, ", none publishes for {:.1} s", load.measured_s),
             publishers if load.in_flight > 0 => writeln!(
                 f,
                 ", {} each\n             closed loop: {} under way of each, {} bytes, for {:.1} s",
@@ -186,9 +192,7 @@ impl Report {
 
     fn write_verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
-            Verdict::Passed if self.load.publishers_per_channel == 0 => {
-                "PASSED: all stayed connected"
-            }
+            Verdict::Passed if self.deliveries.expected == 0 => "PASSED: all stayed connected",
             Verdict::Passed => "PASSED: every delivery once and in order",
             Verdict::Failed if self.interrupted => "INTERRUPTED: a partial report",
             Verdict::Failed => "FAILED: see above",

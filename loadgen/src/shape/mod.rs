@@ -7,7 +7,7 @@ mod record;
 mod replay;
 
 pub(crate) use record::Record;
-pub(crate) use replay::Replay;
+pub(crate) use replay::{Replay, mean_rate};
 
 use std::fs;
 use std::io;

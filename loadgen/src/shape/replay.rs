@@ -55,23 +55,22 @@ impl Replay {
 }
 
 impl Replay {
-    /// Broadcasts a second over all.
-    pub(crate) fn mean_rate(&self) -> f64 {
-        let ends = self.broadcasts.iter().skip(1).map(|step| step.start_ns);
-        let ends = ends.chain([(self.length_s * 1e9) as u64]);
-        let sum: f64 = self
-            .broadcasts
-            .iter()
-            .zip(ends)
-            .map(|(step, end_ns)| step.rate * end_ns.saturating_sub(step.start_ns) as f64)
-            .sum();
-        sum / (self.length_s * 1e9)
-    }
-
     /// Nothing was broadcast.
     pub(crate) fn is_silent(&self) -> bool {
         self.broadcasts.iter().all(|step| step.rate == 0.0)
     }
+}
+
+/// Of steps that last `length_s` together.
+pub(crate) fn mean_rate(steps: &[Step], length_s: f64) -> f64 {
+    let ends = steps.iter().skip(1).map(|step| step.start_ns);
+    let ends = ends.chain([(length_s * 1e9) as u64]);
+    let sum: f64 = steps
+        .iter()
+        .zip(ends)
+        .map(|(step, end_ns)| step.rate * end_ns.saturating_sub(step.start_ns) as f64)
+        .sum();
+    sum / (length_s * 1e9)
 }
 
 /// The fan-out stays what it was, so twice the clients have twice the channels

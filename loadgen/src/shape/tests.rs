@@ -94,7 +94,10 @@ fn a_replay_delivers_what_was_delivered() {
         rate,
     });
     assert_eq!(replay.broadcasts, rates);
-    assert_eq!(replay.mean_rate().round(), (500.0 / 15.0_f64).round());
+    assert_eq!(
+        mean_rate(&replay.broadcasts, replay.length_s).round(),
+        (500.0 / 15.0_f64).round()
+    );
     assert!(!replay.is_silent());
     assert!(replay.triggers.iter().all(|step| step.rate == 0.0));
 }
