@@ -81,6 +81,21 @@ impl FromStr for Url {
 }
 
 impl Url {
+    /// The whole URL with its token, to hand on to another process. Whoever has it
+    /// has the vhost: it belongs in no log. `Display` leaves the token out.
+    ///
+    /// ```
+    /// # use kosmonaut::Url;
+    /// let whole = format!("wr://{}@broker.example:8081/shop", "0".repeat(40));
+    /// assert_eq!(whole.parse::<Url>()?.reveal(), whole);
+    /// # Ok::<(), kosmonaut::UrlError>(())
+    /// ```
+    pub fn reveal(&self) -> String {
+        let shown = self.to_string();
+        let address = shown.strip_prefix("wr://").unwrap_or(&shown);
+        format!("wr://{}@{address}", self.token)
+    }
+
     /// The identity line that opens a connection (section 4.2).
     pub(crate) fn identity(&self, role: &str, id: &str) -> String {
         format!("{role}:{}:{}:{id}", self.vhost, self.token)

@@ -6,6 +6,7 @@ mod server;
 pub(crate) use load::{Load, Mismatch};
 pub(crate) use server::Watch;
 
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use webrocket::limits::SHARDS_MAX;
 use webrocket::model::VhostPath;
 
+use crate::agent::Agent;
 use crate::capacity::PlanRole;
 use crate::limits::PHASE_MAX;
 use crate::merge::Merge;
@@ -70,7 +72,7 @@ pub(crate) enum Role {
         /// Its shards.
         shards: u16,
     },
-    /// Make one log of the interval logs of several runs or machines
+    /// Make one of the interval logs, or of the reports, of several runs or machines
     Merge(Merge),
     /// Make the page for a browser of a report that --json wrote
     Html {
@@ -81,6 +83,8 @@ pub(crate) enum Role {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Wait for a leader, and run its part of a load on this machine
+    Agent(Agent),
     /// Find how much this machine carries, and what gives first
     Plan(Box<PlanRole>),
     /// Record the shape of a broker's traffic, or put a load of that shape on one
@@ -173,9 +177,37 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) watch: Watch,
     #[command(flatten)]
+    pub(crate) fleet: Fleet,
+    #[command(flatten)]
     pub(crate) load: Load,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Other machines that share the load.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Agents")]
+pub(crate) struct Fleet {
+    /// Machines that run the load together; on each is a loadgen agent
+    #[arg(long, value_name = "HOST:PORT,..", value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
+
+    /// What the agents were told to ask for
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "LOADGEN_AGENT_TOKEN",
+        hide_env_values = true
+    )]
+    #[arg(requires = "agents")]
+    agent_token: Option<String>,
+}
+
+impl Fleet {
+    /// Empty where there is none.
+    pub(crate) fn token(&self) -> &str {
+        self.agent_token.as_deref().unwrap_or_default()
+    }
 }
 
 /// Where the load goes.
@@ -290,12 +322,17 @@ pub(crate) struct Rate(pub(crate) f64);
 #[error("it should be a number from 0.001 to 100000000, a second")]
 pub(crate) struct RateError;
 
+impl Rate {
+    /// The lowest.
+    pub(crate) const LEAST: f64 = 0.001;
+}
+
 impl FromStr for Rate {
     type Err = RateError;
 
     fn from_str(text: &str) -> Result<Self, RateError> {
         let rate: f64 = text.parse().map_err(|_| RateError)?;
-        if (0.001..=1e8).contains(&rate) {
+        if (Self::LEAST..=1e8).contains(&rate) {
             Ok(Self(rate))
         } else {
             Err(RateError)
@@ -306,6 +343,12 @@ impl FromStr for Rate {
 /// How long a phase lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Phase(pub(crate) Duration);
+
+impl Display for Phase {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
 
 /// A duration that is none.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -127,6 +127,14 @@ impl Broker {
         Ok(self)
     }
 
+    /// For an agent's command line.
+    pub(crate) fn to_options(&self) -> Vec<String> {
+        let mut options = vec![format!("--url=ws://{}{}", self.host, self.vhost)];
+        let backend = self.backend.as_ref();
+        options.extend(backend.map(|url| format!("--backend={}", url.reveal())));
+        options
+    }
+
     /// Whether there is a backend where the run needs one.
     ///
     /// # Errors

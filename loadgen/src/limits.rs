@@ -226,3 +226,34 @@ pub(crate) const WORKERS_READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests of one kind under way at one time: past it a broker that stands still
 /// would fill the memory.
 pub(crate) const BACKEND_REQUESTS_MAX: usize = 16_384;
+
+/// Files that are merged at one time.
+pub(crate) const MERGE_FILES_MAX: usize = 256;
+
+/// Bytes of the files that are merged at one time: they are held in memory.
+pub(crate) const MERGE_BYTES_MAX: u64 = 4 * LOG_BYTES_MAX;
+
+/// Agents of one run.
+pub(crate) const AGENTS_MAX: usize = 256;
+
+/// Bytes of one order to an agent: a run's options, with addresses to connect from.
+pub(crate) const AGENT_ORDER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of what an agent says at once: its report, with histograms of an hour of seconds.
+pub(crate) const AGENT_REPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Leaders that an agent hears at one time, those among them that it will refuse.
+pub(crate) const AGENT_CONNECTIONS_MAX: usize = 16;
+
+/// Time that either side has to connect and to say what it wants.
+pub(crate) const AGENT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time between two signs of life of an agent.
+pub(crate) const AGENT_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Silence after which an agent counts as lost: machines under load skip some signs.
+pub(crate) const AGENT_SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Time between the word to begin and the first broadcast: the word has reached
+/// every agent by then.
+pub(crate) const GO_DELAY: Duration = Duration::from_millis(500);

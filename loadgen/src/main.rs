@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod args;
 mod backend;
 mod broker;
@@ -41,14 +42,15 @@ use clap::CommandFactory;
 use serde::Serialize;
 use thiserror::Error;
 
-use args::{Cli, Options, ReplayRole, Role, ShapeRole};
+use agent::FleetError;
+use args::{Cli, Options, Place, ReplayRole, Role, ShapeRole, Watch};
 use broker::{Broker, BrokerError};
 use capacity::PlanRole;
 use host::{About, HostError, HostManifest, Preflight};
 use limits::REPORT_BYTES_MAX;
 use plan::Plan;
 use report::{Report, Verdict};
-use run::RunError;
+use run::{Gate, RunError};
 
 /// Why a run did not happen.
 #[derive(Debug, Error)]
@@ -59,6 +61,8 @@ enum Error {
     Broker(#[from] BrokerError),
     #[error("{0}")]
     Run(#[from] RunError),
+    #[error("{0}")]
+    Fleet(#[from] FleetError),
     #[error("cannot write the report: {0}")]
     Output(#[from] io::Error),
     #[error("cannot write {}: {source}", path.display())]
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         }
         Some(Role::Merge(merge)) => return ended(merge::run(&merge)),
         Some(Role::Html { report, output }) => return ended(write_page(&report, &output)),
+        Some(Role::Agent(agent)) => return ended(agent.run()),
         Some(Role::Plan(role)) => return planned(&role),
         Some(Role::Shape(ShapeRole::Record(record))) => return ended(record.run()),
         Some(Role::Shape(ShapeRole::Replay(replay))) => return replayed(&replay),
@@ -110,6 +115,11 @@ fn planned(role: &PlanRole) -> ExitCode {
 }
 
 fn replayed(role: &ReplayRole) -> ExitCode {
+    if !role.options.fleet.agents.is_empty() {
+        return ended(Err(
+            "a shape is replayed by one loadgen alone, without --agents",
+        ));
+    }
     let (plan, replay) = match role.plan() {
         Ok(planned) => planned,
         Err(error) => return ended(Err(error)),
@@ -154,20 +164,27 @@ fn preflight(options: &Options, plan: &Plan) -> Result<ExitCode, Error> {
     }))
 }
 
-fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
-    let started = SystemTime::now();
+/// The broker that the options ask for, once this machine and it can give what the
+/// plan needs.
+fn prepare(place: &Place, watch: &Watch, plan: &Plan) -> Result<Broker, Error> {
     let descriptors = host::raise_descriptor_limit()?;
-    if options.place.self_host {
+    if place.self_host {
         // Refused before a broker is started for nothing.
-        let shards = options.place.shards_for(plan.population());
-        Preflight::look(&plan, LOOPBACK, Some(shards), descriptors).pass()?;
+        let shards = place.shards_for(plan.population());
+        Preflight::look(plan, LOOPBACK, Some(shards), descriptors).pass()?;
     }
-    let broker = Broker::at(&options.place, plan.population())?.watched(&options.watch)?;
-    if !options.place.self_host {
-        Preflight::look(&plan, broker.websocket, None, descriptors).pass()?;
-        broker.suit(&plan)?;
+    let broker = Broker::at(place, plan.population())?.watched(watch)?;
+    if !place.self_host {
+        Preflight::look(plan, broker.websocket, None, descriptors).pass()?;
+        broker.suit(plan)?;
     }
-    let mut report = run::run(plan, &broker)?;
+    Ok(broker)
+}
+
+/// The run itself, and where it was measured.
+fn measure(plan: Plan, broker: &Broker, gate: Option<Gate>) -> Result<Report, Error> {
+    let started = SystemTime::now();
+    let mut report = run::run(plan, broker, gate)?;
     let metrics = broker
         .source
         .metrics
@@ -178,6 +195,20 @@ fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
         to: broker.websocket,
         broker_version: metrics.as_ref().map(|it| it.version.as_str()),
     }));
+    Ok(report)
+}
+
+fn load(options: &Options, plan: Plan) -> Result<Verdict, Error> {
+    let mut report = if options.fleet.agents.is_empty() {
+        let broker = prepare(&options.place, &options.watch, &plan)?;
+        measure(plan, &broker, None)?
+    } else {
+        // The agents look at their machines themselves.
+        host::raise_descriptor_limit()?;
+        let broker = Broker::at(&options.place, plan.population())?.watched(&options.watch)?;
+        broker.suit(&plan)?;
+        agent::lead(&options.fleet, &options.load, &broker)?
+    };
     for assertions in &options.output.assertions {
         report.assert(assertions);
     }
@@ -237,6 +268,8 @@ impl Error {
         ExitCode::from(match self {
             Self::Broker(BrokerError::Resolve { .. }) | Self::Run(RunError::Broker(_)) => 3,
             Self::Host(_) | Self::Run(_) | Self::Broker(_) => 2,
+            Self::Fleet(FleetError::Nothing(_) | FleetError::Merge(_)) => 1,
+            Self::Fleet(_) => 2,
             Self::Output(_) | Self::File { .. } => 1,
             Self::Read { .. } => 2,
         })

@@ -16,6 +16,8 @@ use crate::timeline::nanoseconds;
 pub(crate) struct Plan {
     pub(crate) clients: u32,
     pub(crate) channels: u32,
+    /// The first one's number.
+    pub(crate) first_channel: u32,
     /// Of each channel; none in an idle run.
     pub(crate) publishers_per_channel: u32,
     pub(crate) threads: u16,
@@ -117,6 +119,7 @@ impl Plan {
         Self {
             clients,
             channels: 1,
+            first_channel: 0,
             publishers_per_channel: 1,
             threads: 1,
             rate: 1.0,
@@ -176,7 +179,7 @@ impl Plan {
             ChannelKind::Private => "private-",
             ChannelKind::Presence => "presence-",
         };
-        format!("{kind}load-{channel}")
+        format!("{kind}load-{}", self.first_channel + channel)
     }
 
     /// Whether clients need an access token.

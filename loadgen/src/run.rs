@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -48,16 +49,32 @@ pub(crate) enum RunError {
     Died,
 }
 
-/// Carries out `plan` against `broker`, from opening the channels on.
+/// How somebody else leads a run.
+pub(crate) struct Gate {
+    /// All clients have joined or failed.
+    pub(crate) ready: oneshot::Sender<()>,
+    /// How long after this word the load begins.
+    pub(crate) go: oneshot::Receiver<Duration>,
+    /// True ends it early; so does the loss of whoever could say it.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Where to look at how far it is.
+    pub(crate) shared: watch::Sender<Option<Arc<Shared>>>,
+}
+
+/// Carries out `plan` against `broker`, from opening the channels on, alone or
+/// led through a gate.
 ///
 /// # Errors
 /// Nothing can be reported.
-pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
+pub(crate) fn run(plan: Plan, broker: &Broker, gate: Option<Gate>) -> Result<Report, RunError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(broker.open_channels(&plan))?;
-    let mut interrupts = {
-        let _context = runtime.enter();
-        signal(SignalKind::interrupt())?
+    let mut interrupts = Interrupts {
+        signal: {
+            let _context = runtime.enter();
+            signal(SignalKind::interrupt())?
+        },
+        stop: gate.as_ref().map(|gate| gate.stop.clone()),
     };
     let mut seed = [0; 4];
     getrandom::fill(&mut seed).map_err(io::Error::from)?;
@@ -74,6 +91,9 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
     let crew =
         backend.map(|url| Crew::start(Arc::clone(&plan), Arc::clone(&shared), url.clone(), run));
     let mut crew = crew.transpose()?;
+    if let Some(gate) = &gate {
+        let _ = gate.shared.send(Some(Arc::clone(&shared)));
+    }
     let began = SystemTime::now();
     let threads = (0..plan.threads)
         .map(|number| {
@@ -97,6 +117,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker) -> Result<Report, RunError> {
         broker,
         interrupts: &mut interrupts,
         crew: &mut crew,
+        gate,
     };
     let mut marks = runtime.block_on(async {
         let ticks = Ticks::start(&shared, broker.source.pid);
@@ -128,8 +149,35 @@ struct Conductor<'a> {
     shared: &'a Shared,
     threads: &'a [JoinHandle<io::Result<Outcome>>],
     broker: &'a Broker,
-    interrupts: &'a mut Signal,
+    interrupts: &'a mut Interrupts,
     crew: &'a mut Option<Crew>,
+    gate: Option<Gate>,
+}
+
+/// What ends a run early.
+struct Interrupts {
+    signal: Signal,
+    /// Until it has been said.
+    stop: Option<watch::Receiver<bool>>,
+}
+
+impl Interrupts {
+    async fn recv(&mut self) {
+        let stopped = async {
+            match &mut self.stop {
+                Some(stop) => drop(stop.wait_for(|&is_told| is_told).await),
+                None => std::future::pending().await,
+            }
+        };
+        let is_stopped = tokio::select! {
+            _ = self.signal.recv() => false,
+            () = stopped => true,
+        };
+        if is_stopped {
+            // It is said once.
+            self.stop = None;
+        }
+    }
 }
 
 impl Conductor<'_> {
@@ -145,7 +193,12 @@ impl Conductor<'_> {
         if let Some(crew) = self.crew {
             crew.ready().await;
         }
-        let start_ns = self.shared.now_ns() + nanoseconds(SETTLE_TIME);
+        let Some(delay) = self.delay().await else {
+            marks.interrupted = true;
+            self.shared.stop_ramp();
+            return marks;
+        };
+        let start_ns = self.shared.now_ns() + nanoseconds(delay);
         let Plan {
             warmup,
             duration,
@@ -188,6 +241,19 @@ impl Conductor<'_> {
         marks
     }
 
+    /// Until the load: known, or told by whoever leads. None where it was stopped.
+    async fn delay(&mut self) -> Option<Duration> {
+        let Some(gate) = self.gate.take() else {
+            return Some(SETTLE_TIME);
+        };
+        // Whoever leads may be gone; then the stop says so.
+        let _ = gate.ready.send(());
+        tokio::select! {
+            delay = gate.go => Some(delay.ok()?.max(SETTLE_TIME)),
+            () = self.interrupts.recv() => None,
+        }
+    }
+
     /// Looks at the broker, on a thread of the runtime's: this one goes on
     /// waiting for an interrupt.
     async fn look(&self) -> Observation {
@@ -216,7 +282,7 @@ impl Conductor<'_> {
             }
             tokio::select! {
                 () = sleep(SLEEP_MAX) => {}
-                _ = self.interrupts.recv() => {
+                () = self.interrupts.recv() => {
                     self.shared.stop_ramp();
                     return false;
                 }
@@ -246,7 +312,7 @@ impl Conductor<'_> {
             }
             tokio::select! {
                 () = sleep(rest.min(LOOK_INTERVAL)) => {}
-                _ = self.interrupts.recv() => {
+                () = self.interrupts.recv() => {
                     self.shared.cut();
                     return Waited::Interrupted;
                 }
@@ -264,7 +330,7 @@ impl Conductor<'_> {
             }
             tokio::select! {
                 () = sleep(rest.min(LOOK_INTERVAL)) => {}
-                _ = self.interrupts.recv() => process::exit(1),
+                () = self.interrupts.recv() => process::exit(1),
             }
         }
     }
@@ -284,7 +350,7 @@ enum Waited {
 
 impl Sample {
     /// What both processes have used so far.
-    fn take(broker: &Broker) -> Self {
+    pub(crate) fn take(broker: &Broker) -> Self {
         Self {
             own: Usage::of(process::id()).unwrap_or_default(),
             broker: broker.usage(),

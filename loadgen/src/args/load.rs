@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use clap::{Args, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 use thiserror::Error;
 
 use super::{Phase, Rate};
@@ -16,7 +16,7 @@ use crate::payload::DATA_BYTES_MIN;
 use crate::plan::{Backend, ChannelKind, Plan, Slow, Storm};
 
 /// What the load is.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct Load {
     /// Clients, spread evenly over the channels
@@ -28,6 +28,11 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
     pub(crate) channels: u32,
+
+    /// The first channel's number: agents have channels of their own
+    #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
+    #[arg(value_parser = value_parser!(u32).range(0..=i64::from(CLIENTS_MAX)))]
+    pub(crate) first_channel: u32,
 
     /// Of the channels: to private and presence ones clients bring an access token each
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
@@ -198,6 +203,56 @@ pub(crate) enum Mismatch {
 }
 
 impl Load {
+    /// As on the command line.
+    pub(crate) fn to_options(&self) -> Vec<String> {
+        let mut options = vec![
+            format!("--clients={}", self.clients),
+            format!("--channels={}", self.channels),
+            format!("--first-channel={}", self.first_channel),
+            format!("--publishers={}", self.publishers),
+            format!("--size={}", self.size),
+            format!("--connect-rate={}", self.connect_rate.0),
+            format!("--warmup={}", self.warmup),
+            format!("--duration={}", self.duration),
+            format!("--drain={}", self.drain),
+            format!("--workers={}", self.workers),
+            format!("--backend-clients={}", self.backend_clients),
+            format!("--slow-clients={}", self.slow_clients),
+        ];
+        let kind = self.channel_kind.to_possible_value();
+        let kind = kind.map(|kind| format!("--channel-kind={}", kind.get_name()));
+        options.extend(kind);
+        let rates = [
+            ("trigger-rate", self.trigger_rate),
+            ("backend-rate", self.backend_rate),
+            ("channel-churn", self.channel_churn),
+            ("token-rate", self.token_rate),
+            ("churn", self.churn),
+        ];
+        let rates = rates
+            .into_iter()
+            .filter_map(|(name, rate)| Some((name, rate?.0)));
+        options.extend(rates.map(|(name, rate)| format!("--{name}={rate}")));
+        match self.closed_loop {
+            Some(in_flight) => options.push(format!("--closed-loop={in_flight}")),
+            None => options.push(format!("--rate={}", self.rate.0)),
+        }
+        if let Some(at) = self.storm {
+            options.push(format!("--storm={at}"));
+            options.push(format!("--storm-percent={}", self.storm_percent));
+        }
+        if self.slow_clients > 0 {
+            options.push(format!("--slow-bytes-per-s={}", self.slow_bytes_per_s));
+        }
+        options.extend(self.threads.map(|threads| format!("--threads={threads}")));
+        let sources = self.source_ips.iter();
+        options.extend(sources.map(|source| format!("--source-ips={source}")));
+        let flags = [("--idle", self.idle), ("--replies", self.replies)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
+        options.extend(flags.map(|(flag, _)| flag.to_owned()));
+        options
+    }
+
     /// The run that they ask for.
     ///
     /// # Errors
@@ -252,6 +307,7 @@ impl Load {
         let plan = Plan {
             clients: self.clients,
             channels: self.channels,
+            first_channel: self.first_channel,
             publishers_per_channel,
             threads,
             rate: if is_paced { self.rate.0 } else { 0.0 },

@@ -215,6 +215,26 @@ fn the_backend_is_one_more_sender_of_each_channel() {
 }
 
 #[test]
+fn a_load_is_told_in_options_and_understood() {
+    for line in [
+        "",
+        "--closed-loop 3 --publishers 2 --threads 2 --size 200",
+        "--rate 0.5 --connect-rate 12.5 --warmup 1m5s --duration 1h --drain 1ms --idle",
+        "--channel-kind presence --channels 20 --first-channel 7 --churn 5 --storm 1s --storm-percent 7",
+        "--workers 2 --trigger-rate 5 --replies --backend-rate 3 --backend-clients 4",
+        "--channel-churn 2 --token-rate 9 --slow-clients 3 --slow-bytes-per-s 100",
+        "--source-ips 127.0.0.1,127.0.0.2",
+    ] {
+        let load = parse(line).expect(line).options.load;
+        let told = load.to_options();
+        let words = ["loadgen".to_owned()].into_iter().chain(told.clone());
+        let understood =
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{told:?}: {error}"));
+        assert_eq!(understood.options.load, load, "{line}");
+    }
+}
+
+#[test]
 fn members_at_the_bound_and_past_it() {
     let of = |clients: u32| format!("--clients {clients} --channel-kind presence --threads 2");
     assert!(plan(&of(16_384)).is_ok());

@@ -183,7 +183,7 @@ impl Line {
                     .spawn(async move { timed(client.broadcast(&channel, "load", &data).await) });
             }
             What::Channel => {
-                let name = format!("load-churn-{}", number / 2);
+                let name = format!("load-churn-{:08x}-{}", self.run, number / 2);
                 self.under_way.spawn(async move {
                     timed(match number % 2 {
                         0 => client.open_channel(&name).await,

@@ -206,7 +206,7 @@ impl Planner<'_> {
         let measured = self
             .role
             .plan(clients, rate, duration)
-            .and_then(|plan| Ok(run::run(plan, self.broker)?));
+            .and_then(|plan| Ok(run::run(plan, self.broker, None)?));
         let report: Report = match measured {
             Ok(report) => report,
             Err(error) => {

@@ -1,146 +1,78 @@
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::report::{self, Interval};
 
-fn interval(second: u64, tag: report::Tag, us: &[u64]) -> Interval {
-    let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("bounds");
-    for us in us {
-        histogram.record(1000 * us).expect("in bounds");
-    }
-    Interval {
-        start: Duration::from_secs(second),
-        length: Duration::from_secs(1),
-        tag,
-        histogram,
-    }
+fn report(began_s: u64, spans: usize) -> Report {
+    let mut report = Report::example();
+    report.began = UNIX_EPOCH + Duration::from_secs(began_s);
+    report.series.span_s = 1.0;
+    report.series.grow(spans);
+    report
 }
 
-fn began(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
-fn log(folder: &Path, name: &str, started: SystemTime, intervals: &[Interval]) -> PathBuf {
-    let mut text = Vec::new();
-    report::write_hlog(&mut text, started, intervals).expect("written");
+fn save(folder: &Path, name: &str, report: &Report) -> PathBuf {
     let path = folder.join(name);
-    fs::write(&path, text).expect("a file");
+    fs::write(&path, serde_json::to_vec(report).expect("JSON")).expect("a file");
     path
 }
 
-/// Second after the first, tag, count and greatest of each line.
-fn lines(path: &Path) -> Vec<(u64, String, u64, u64)> {
-    let text = fs::read_to_string(path).expect("a log");
-    IntervalLogIterator::new(text.as_bytes())
-        .filter_map(|entry| match entry.expect("a line") {
-            LogEntry::Interval(it) => {
-                let bytes = STANDARD.decode(it.encoded_histogram()).expect("base64");
-                let histogram: Histogram<u64> = Deserializer::new()
-                    .deserialize(&mut bytes.as_slice())
-                    .expect("a histogram");
-                let tag = it.tag().map_or("", |tag| tag.as_str()).to_owned();
-                let us = (histogram.max() as f64 / 1000.0).round() as u64;
-                Some((it.start_timestamp().as_secs(), tag, histogram.len(), us))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-fn merge(logs: Vec<PathBuf>, output: Option<PathBuf>) -> Result<(), String> {
-    run(&Merge { logs, output }).map_err(|error| error.to_string())
+fn merge(files: Vec<PathBuf>, output: Option<PathBuf>) -> Result<(), String> {
+    run(&Merge { files, output }).map_err(|error| error.to_string())
 }
 
 #[test]
-fn seconds_of_the_clock_are_added_by_tag() {
+fn reports_become_one_report() {
     let folder = tempfile::tempdir().expect("a directory");
-    let folder = folder.path();
-    use report::Tag::{Corrected, Raw};
-    let one = [
-        interval(0, Corrected, &[1, 2]),
-        interval(0, Raw, &[1]),
-        interval(1, Corrected, &[5]),
+    let files = vec![
+        save(folder.path(), "a.json", &report(100, 3)),
+        save(folder.path(), "b.json", &report(102, 3)),
     ];
-    // Began a second later: its first second is the other's second one.
-    let other = [interval(0, Corrected, &[9]), interval(1, Corrected, &[4])];
-    let logs = vec![
-        log(folder, "one", began(1_000_000_000), &one),
-        log(folder, "other", began(1_000_000_001), &other),
-    ];
-    let output = folder.join("both");
-    merge(logs, Some(output.clone())).expect("merged");
-    let tag = |name: &str| name.to_owned();
-    let expected = [
-        (0, tag("corrected"), 2, 2),
-        (0, tag("raw"), 1, 1),
-        (1, tag("corrected"), 2, 9),
-        (2, tag("corrected"), 1, 4),
-    ];
-    assert_eq!(lines(&output), expected);
-    // Merged logs can be merged again.
-    let again = folder.join("again");
-    merge(vec![output], Some(again.clone())).expect("merged");
-    assert_eq!(lines(&again), expected);
+    let output = folder.path().join("both.json");
+    merge(files, Some(output.clone())).expect("merged");
+    let text = fs::read_to_string(output).expect("a report");
+    let both: Report = serde_json::from_str(&text).expect("of our own form");
+    assert_eq!(both.load.clients, 8);
+    assert_eq!(both.series.at_s.len(), 5, "side by side by the clock");
+    assert_eq!(both.parts.len(), 2);
 }
 
 #[test]
-fn the_place_of_damage_is_named() {
+fn runs_of_different_days_are_laid_over_each_other() {
+    let named = |began_s| (String::new(), report(began_s, 3));
+    assert_eq!(begins(&[named(100), named(103)]), [100.0, 103.0]);
+    assert_eq!(begins(&[named(100), named(104)]), [0.0, 0.0]);
+}
+
+#[test]
+fn logs_and_reports_are_not_mixed() {
     let folder = tempfile::tempdir().expect("a directory");
-    let folder = folder.path();
-    let good = log(
-        folder,
-        "good",
-        began(5),
-        &[interval(0, report::Tag::Raw, &[1])],
+    let log = folder.path().join("a.hlog");
+    fs::write(&log, "#[Histogram log format version 1.3]\n").expect("a file");
+    let files = vec![save(folder.path(), "b.json", &report(1, 1)), log];
+    let refused = merge(files, None).expect_err("mixed");
+    assert!(
+        refused.contains("a.hlog: not of the same kind"),
+        "{refused}"
     );
-    let text = fs::read_to_string(&good).expect("a log");
-    let last = text.lines().count();
-    let bad = folder.join("bad");
-    for (text, said) in [
-        (
-            text.replace("HISTF", "AAAAA"),
-            format!("bad, line {last}: the histogram is damaged"),
-        ),
-        (
-            format!("{text}nonsense\n"),
-            format!("bad, line {}: not a line", last + 1),
-        ),
-        (
-            "#[nothing]\n".to_owned(),
-            "there is no histogram".to_owned(),
-        ),
-        (String::new(), "there is no histogram".to_owned()),
-    ] {
-        fs::write(&bad, text).expect("a file");
-        let error = merge(vec![good.clone(), bad.clone()], None).expect_err(&said);
-        assert!(error.contains(&said), "{error}");
-    }
-    let error = merge(vec![folder.join("none")], None).expect_err("no file");
-    assert!(error.contains("none"), "{error}");
 }
 
 #[test]
-fn a_log_that_was_cut_keeps_its_whole_lines() {
+fn damage_is_told_by_name() {
     let folder = tempfile::tempdir().expect("a directory");
-    let folder = folder.path();
-    let intervals = [0, 1].map(|second| interval(second, report::Tag::Raw, &[7]));
-    let path = log(folder, "cut", began(5), &intervals);
-    let text = fs::read_to_string(&path).expect("a log");
-    fs::write(&path, &text[..text.len() - 20]).expect("a file");
-    let output = folder.join("out");
-    merge(vec![path], Some(output.clone())).expect("merged");
-    assert_eq!(lines(&output).len(), 1);
+    let path = folder.path().join("a.json");
+    fs::write(&path, "{\"schema\":1}").expect("a file");
+    let refused = merge(vec![path], None).expect_err("no report");
+    assert!(
+        refused.contains("a.json is no report: missing field"),
+        "{refused}"
+    );
 }
 
 #[test]
-fn a_log_past_the_bound_is_refused() {
+fn files_at_the_bound_and_past_it() {
     let folder = tempfile::tempdir().expect("a directory");
-    let path = folder.path().join("large");
-    let file = File::create(&path).expect("a file");
-    file.set_len(LOG_BYTES_MAX + 1).expect("a sparse file");
-    let error = merge(vec![path.clone()], None).expect_err("too large");
-    assert!(error.contains("larger than"), "{error}");
-    file.set_len(LOG_BYTES_MAX).expect("a sparse file");
-    let error = merge(vec![path], None).expect_err("nothing in it");
-    assert!(error.contains("no histogram"), "{error}");
+    let path = save(folder.path(), "a.json", &report(1, 1));
+    merge(vec![path.clone(); MERGE_FILES_MAX], None).expect("as many as may be");
+    let refused = merge(vec![path; MERGE_FILES_MAX + 1], None).expect_err("one more");
+    assert!(refused.contains("merge in steps"), "{refused}");
 }

@@ -6,7 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use serde::{Deserialize, Serialize};
 
 use super::Distribution;
+use super::Incompatible;
 use super::build::per_second;
+use super::merge::{add_counts, add_option, add_times};
 use super::text::{grouped, time, write_causes, write_distribution, write_heads};
 use crate::backend::{Asked, CrewOutcome, What};
 use crate::plan::Plan;
@@ -175,6 +177,49 @@ impl Requests {
                 asked.lateness.value_at_percentile(99.0),
             ),
         }
+    }
+}
+
+impl TriggerReport {
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), Incompatible> {
+        self.rate_per_s += other.rate_per_s;
+        self.workers += other.workers;
+        self.sent += other.sent;
+        self.unsent += other.unsent;
+        self.taken += other.taken;
+        self.missing += other.missing;
+        self.duplicated += other.duplicated;
+        self.strange += other.strange;
+        add_counts(
+            &mut self.disconnected_by_cause,
+            &other.disconnected_by_cause,
+        );
+        add_times(&mut self.time, other.time.as_ref())?;
+        add_option(&mut self.replies, other.replies.as_ref(), ReplyReport::add)
+    }
+}
+
+impl ReplyReport {
+    fn add(&mut self, other: &Self) -> Result<(), Incompatible> {
+        self.expected += other.expected;
+        self.received += other.received;
+        self.missing += other.missing;
+        self.duplicated += other.duplicated;
+        add_counts(&mut self.refused_by_cause, &other.refused_by_cause);
+        add_times(&mut self.time, other.time.as_ref())
+    }
+}
+
+impl Requests {
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), Incompatible> {
+        self.rate_per_s += other.rate_per_s;
+        self.sent += other.sent;
+        self.done += other.done;
+        self.unsent += other.unsent;
+        self.per_s += other.per_s;
+        self.late_p99_us = self.late_p99_us.max(other.late_p99_us);
+        add_counts(&mut self.refused_by_cause, &other.refused_by_cause);
+        add_times(&mut self.time, other.time.as_ref())
     }
 }
 

@@ -156,6 +156,8 @@ impl Report {
             interrupted: marks.interrupted,
             broker_gone_s: marks.deserted_ns.map(|ns| ns as f64 / 1e9),
             warnings: warnings(plan, marks, outcomes, &histograms, &generator),
+            parts: Vec::new(),
+            lost_parts: BTreeMap::new(),
             assertions: Vec::new(),
             load: Load {
                 clients: plan.clients,
@@ -217,7 +219,18 @@ impl Report {
         report
     }
 
-    fn judge(&self) -> Verdict {
+    /// What a broker spent that was looked at from elsewhere than by its clients.
+    pub(crate) fn look_at_broker(&mut self, marks: &Marks) {
+        let (delivered, clients) = (self.deliveries.delivered, self.connections.subscribed);
+        self.broker = Broker::new(marks, delivered, delivered, clients);
+        let spent = self.broker.as_mut().and_then(|it| it.spent.as_mut());
+        if let Some(spent) = spent {
+            // What came in the warm-up is not known here.
+            spent.counters = None;
+        }
+    }
+
+    pub(super) fn judge(&self) -> Verdict {
         if self.connections.subscribed == 0 && !self.interrupted {
             return Verdict::NotConnected;
         }

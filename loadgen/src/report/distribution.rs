@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 
+use super::Incompatible;
+
 /// Durations. Held in nanoseconds; percentiles are told in microseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Distribution(Histogram<u64>);
@@ -37,6 +39,14 @@ impl Distribution {
     /// Of nanoseconds.
     pub(crate) fn histogram(&self) -> &Histogram<u64> {
         &self.0
+    }
+
+    /// Adds what another holds.
+    ///
+    /// # Errors
+    /// It holds what is past the bounds of this one.
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), Incompatible> {
+        Ok(self.0.add(&other.0)?)
     }
 
     /// In microseconds; `percentile` from 0 to 100.

@@ -10,6 +10,7 @@ mod hlog;
 mod html;
 mod interval;
 mod life;
+mod merge;
 mod presence;
 mod series;
 mod spent;
@@ -17,12 +18,13 @@ mod table;
 mod text;
 
 pub(crate) use assert::{Assertion, Assertions};
-pub(crate) use backend::{BackendReport, TriggerReport};
+pub(crate) use backend::{BackendReport, Requests, TriggerReport};
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
 pub(crate) use interval::{Interval, Tag};
 pub(crate) use life::{Comebacks, SlowReport};
+pub(crate) use merge::{Incompatible, Part};
 pub(crate) use presence::Presence;
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
@@ -55,6 +57,12 @@ pub(crate) struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) broker_gone_s: Option<f64>,
     pub(crate) warnings: Vec<Warning>,
+    /// The reports that this one was merged of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
+    /// Agents that brought no report, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) lost_parts: BTreeMap<String, String>,
     /// What `--assert` asked for.
     #[serde(default)]
     pub(crate) assertions: Vec<Assertion>,

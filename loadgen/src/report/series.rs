@@ -125,6 +125,60 @@ impl Series {
         self.max_us.push(corrected.map(|it| microseconds(it.max())));
     }
 
+    /// So many more spans, in which nothing happened.
+    pub(crate) fn grow(&mut self, spans: usize) {
+        for _ in 0..spans {
+            let start_ns = (self.at_s.len() as f64 * self.span_s * 1e9) as u64;
+            let subscribed = self.subscribed.last().copied().unwrap_or(0);
+            self.push(start_ns, subscribed, &Counts::default(), None);
+            self.push_usage(&Usage::default());
+        }
+    }
+
+    /// What follows.
+    pub(super) fn append(&mut self, mut next: Self) {
+        self.at_s.append(&mut next.at_s);
+        for (mine, theirs) in [
+            (&mut self.subscribed, &mut next.subscribed),
+            (&mut self.failed, &mut next.failed),
+            (&mut self.sent, &mut next.sent),
+            (&mut self.delivered, &mut next.delivered),
+            (&mut self.received_bytes, &mut next.received_bytes),
+            (&mut self.missed_ticks, &mut next.missed_ticks),
+        ] {
+            mine.append(theirs);
+        }
+        for (mine, theirs) in [
+            (&mut self.p50_us, &mut next.p50_us),
+            (&mut self.p99_us, &mut next.p99_us),
+            (&mut self.p99_9_us, &mut next.p99_9_us),
+            (&mut self.max_us, &mut next.max_us),
+            (
+                &mut self.generator_cpu_percent,
+                &mut next.generator_cpu_percent,
+            ),
+            (&mut self.broker_cpu_percent, &mut next.broker_cpu_percent),
+        ] {
+            mine.append(theirs);
+        }
+        self.broker_resident_bytes
+            .append(&mut next.broker_resident_bytes);
+    }
+
+    /// The corrected latency of one span, from the histograms of all.
+    pub(super) fn tell(&mut self, at: usize, corrected: &Histogram<u64>) {
+        for (column, percentile) in [
+            (&mut self.p50_us, 50.0),
+            (&mut self.p99_us, 99.0),
+            (&mut self.p99_9_us, 99.9),
+            (&mut self.max_us, 100.0),
+        ] {
+            if let Some(place) = column.get_mut(at) {
+                *place = Some(microseconds(corrected.value_at_percentile(percentile)));
+            }
+        }
+    }
+
     fn push_usage(&mut self, usage: &Usage) {
         self.generator_cpu_percent.push(usage.own_percent);
         self.broker_cpu_percent.push(usage.broker_percent);

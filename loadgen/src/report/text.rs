@@ -10,6 +10,14 @@ impl Display for Report {
         for warning in &self.warnings {
             writeln!(f, "WARNING: {warning}")?;
         }
+        for part in &self.parts {
+            for warning in &part.warnings {
+                writeln!(f, "WARNING: {}: {warning}", part.name)?;
+            }
+        }
+        for (name, reason) in &self.lost_parts {
+            writeln!(f, "LOST: agent {name}: {reason}; the rest is partial")?;
+        }
         self.write_assertions(f)?;
         self.write_load(f)?;
         self.write_connections(f)?;

@@ -50,6 +50,16 @@ impl Report {
             @if !self.warnings.is_empty() {
                 ul.notes { @for warning in &self.warnings { li { "Note: " (warning) "." } } }
             }
+            @if !self.lost_parts.is_empty() {
+                ul.notes.bad { @for (name, reason) in &self.lost_parts {
+                    li { "Agent " (name) " was lost: " (reason) "." }
+                } }
+            }
+            @for part in self.parts.iter().filter(|part| !part.warnings.is_empty()) {
+                ul.notes { @for warning in &part.warnings {
+                    li { "Note: " (part.name) ": " (warning) "." }
+                } }
+            }
             @if !self.assertions.is_empty() {
                 @let class = if self.assertions.iter().all(|it| it.holds) { "good" } else { "bad" };
                 ul class={ "notes " (class) } {

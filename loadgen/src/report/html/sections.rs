@@ -216,14 +216,20 @@ impl Report {
     }
 
     pub(super) fn host_section(&self) -> Markup {
-        let Some(host) = &self.host else {
+        let own = self.host.iter().map(|host| ("", host));
+        let parts = self.parts.iter();
+        let parts = parts.filter_map(|part| Some((part.name.as_str(), part.host.as_ref()?)));
+        let hosts: Vec<_> = own.chain(parts).collect();
+        if hosts.is_empty() {
             return html! {};
-        };
+        }
         html! {
             h2 { "Where this was measured" }
-            @for group in &host.groups {
+            @for (name, group) in hosts.iter().flat_map(|(name, host)| {
+                host.groups.iter().map(move |group| (name, group))
+            }) {
                 details {
-                    summary { (group.title) }
+                    summary { @if !name.is_empty() { (name) ": " } (group.title) }
                     div.wide { table { tbody { @for row in &group.rows {
                         tr { th scope="row" { (row.name) } td { (row.value) } }
                     } } } }

@@ -1,81 +1,22 @@
-//! `loadgen merge`: interval logs of several machines, or of several runs, as one.
+//! Interval logs of several machines, or of several runs, as one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, LogIteratorError, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
-use thiserror::Error;
 
-use crate::limits::LOG_BYTES_MAX;
+use super::{MergeError, Text, write};
 use crate::report::{Distribution, LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, Table};
 
-/// What to merge.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Merge {
-    /// Logs that runs wrote with --hlog
-    #[arg(required = true, value_name = "LOG")]
-    logs: Vec<PathBuf>,
-
-    /// Write the merged log here
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-/// Why logs can't be merged.
-#[derive(Debug, Error)]
-pub(crate) enum MergeError {
-    /// Not readable or not writable.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Past [`LOG_BYTES_MAX`].
-    #[error("{}: larger than {LOG_BYTES_MAX} bytes", path.display())]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Not an interval log.
-    #[error("{}, line {line}: not a line of an HdrHistogram log", path.display())]
-    Line {
-        /// Which.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-    },
-    /// A damaged one.
-    #[error("{}, line {line}: the histogram is damaged", path.display())]
-    Histogram {
-        /// Which.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-    },
-    /// A log of nothing.
-    #[error("{}: there is no histogram in it", path.display())]
-    Empty {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Standard output is gone.
-    #[error("cannot write: {0}")]
-    Output(#[from] io::Error),
-}
-
-/// A log in memory.
+/// A log whose lines are whole.
 struct Log<'a> {
     path: &'a Path,
     text: String,
@@ -99,9 +40,8 @@ struct Line<'a> {
 ///
 /// # Errors
 /// Nothing is written, or not all of it.
-pub(crate) fn run(merge: &Merge) -> Result<(), MergeError> {
-    let logs = merge.logs.iter().map(|path| Log::read(path));
-    let logs = logs.collect::<Result<Vec<_>, _>>()?;
+pub(super) fn merge(texts: Vec<Text<'_>>, output: Option<&Path>) -> Result<(), MergeError> {
+    let logs: Vec<Log<'_>> = texts.into_iter().map(Log::of).collect();
     let mut lines = Vec::new();
     for (number, log) in logs.iter().enumerate() {
         log.lines(number, &mut lines)?;
@@ -110,11 +50,8 @@ pub(crate) fn run(merge: &Merge) -> Result<(), MergeError> {
     let mut totals = BTreeMap::new();
     let mut merged = Vec::new();
     write_merged(&logs, &lines, &mut merged, &mut totals)?;
-    if let Some(path) = &merge.output {
-        fs::write(path, &merged).map_err(|source| MergeError::File {
-            path: path.clone(),
-            source,
-        })?;
+    if let Some(path) = output {
+        write(path, &merged)?;
     }
     let rows: Vec<_> = totals
         .iter()
@@ -178,25 +115,13 @@ fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
 }
 
 impl<'a> Log<'a> {
-    fn read(path: &'a Path) -> Result<Self, MergeError> {
-        let file = |source| MergeError::File {
-            path: path.to_owned(),
-            source,
-        };
-        let mut text = String::new();
-        let mut opened = File::open(path).map_err(file)?.take(LOG_BYTES_MAX + 1);
-        opened.read_to_string(&mut text).map_err(file)?;
-        if text.len() as u64 > LOG_BYTES_MAX {
-            return Err(MergeError::TooLarge {
-                path: path.to_owned(),
-            });
-        }
+    fn of(Text { path, mut text }: Text<'a>) -> Self {
         // Of a log that was cut short only whole lines count.
         if !text.ends_with('\n') {
             let whole = text.rfind('\n').map_or(0, |at| at + 1);
             text.truncate(whole);
         }
-        Ok(Self { path, text })
+        Self { path, text }
     }
 
     fn lines<'b>(&'b self, log: usize, lines: &mut Vec<Line<'b>>) -> Result<(), MergeError> {
