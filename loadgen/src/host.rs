@@ -173,7 +173,7 @@ fn check_ports(clients: u32, to: SocketAddr, ports: u32) -> Result<(), HostError
 }
 
 /// How many there are; Linux's default where `/proc` does not tell.
-fn local_ports() -> u32 {
+pub(crate) fn local_ports() -> u32 {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     parse_port_range(&text).unwrap_or(28_232)
 }

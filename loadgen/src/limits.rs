@@ -257,3 +257,11 @@ pub(crate) const AGENT_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Time between the word to begin and the first broadcast: the word has reached
 /// every agent by then.
 pub(crate) const GO_DELAY: Duration = Duration::from_millis(500);
+
+/// Share of the memory that is free which connections may take: the rest is for
+/// what they send.
+pub(crate) const MEMORY_SHARE: f64 = 0.75;
+
+/// Searches with each shard count: the error of a law shows only in what is
+/// measured more often than it has unknowns.
+pub(crate) const SHARD_TRIALS: usize = 2;

@@ -67,7 +67,29 @@ impl Fit {
         let row = DVector::from_column_slice(x);
         let value: f64 = row.iter().zip(&self.coefficients).map(|(x, c)| x * c).sum();
         let spread = (row.transpose() * &self.covariance * &row)[(0, 0)];
-        let error = (self.variance * (1.0 + spread)).sqrt() * student(self.freedom);
+        self.estimate(value, self.variance * (1.0 + spread))
+    }
+
+    /// The mean of many observations at `x` falls into this interval.
+    pub(super) fn mean(&self, x: &[f64]) -> Estimate {
+        let row = DVector::from_column_slice(x);
+        let value: f64 = row.iter().zip(&self.coefficients).map(|(x, c)| x * c).sum();
+        let spread = (row.transpose() * &self.covariance * &row)[(0, 0)];
+        self.estimate(value, self.variance * spread)
+    }
+
+    /// One coefficient over another, by the delta method.
+    pub(super) fn ratio(&self, of: usize, to: usize) -> Estimate {
+        let value = self.coefficients[of] / self.coefficients[to];
+        let covariance = |a: usize, b: usize| self.variance * self.covariance[(a, b)];
+        let spread = covariance(of, of) + value * value * covariance(to, to)
+            - 2.0 * value * covariance(of, to);
+        let square = self.coefficients[to] * self.coefficients[to];
+        self.estimate(value, spread.max(0.0) / square)
+    }
+
+    fn estimate(&self, value: f64, variance: f64) -> Estimate {
+        let error = variance.sqrt() * student(self.freedom);
         Estimate {
             value,
             low: value - error,
@@ -79,12 +101,7 @@ impl Fit {
     pub(super) fn coefficient(&self, number: usize) -> Estimate {
         let value = self.coefficients[number];
         let variance = self.variance * self.covariance[(number, number)];
-        let error = variance.sqrt() * student(self.freedom);
-        Estimate {
-            value,
-            low: value - error,
-            high: value + error,
-        }
+        self.estimate(value, variance)
     }
 }
 

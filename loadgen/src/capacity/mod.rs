@@ -4,29 +4,38 @@
 //! what was found is run once more at full length, and so is the next step up.
 
 mod fit;
+mod html;
+mod limits;
 mod report;
 mod search;
 mod settings;
+mod text;
+mod usl;
 
 pub(crate) use report::PlanError;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, value_parser};
+use webrocket::limits::SHARDS_MAX;
 
 use crate::args::{Options, Phase, Rate};
 use crate::broker::Broker;
-use crate::host;
+use crate::host::{self, About, HostManifest};
 use crate::limits::{
-    CLIENTS_MAX, CONFIRMATIONS_MAX, EDGE_RESOLUTION, NEXT_STEP_UP, RATE_FIRST, RATE_LEAST,
+    CLIENTS_MAX, CLIENTS_PER_SOURCE, CONFIRMATIONS_MAX, EDGE_RESOLUTION, NEXT_STEP_UP, RATE_FIRST,
+    RATE_LEAST, SHARD_TRIALS,
 };
 use crate::plan::Plan;
 use crate::report::{Assertions, Report};
 use crate::run;
 use report::{CapacityReport, Edge, Step, Target};
 use search::Search;
+use usl::{Point, Usl};
 
 /// What to plan for. Clients, channels, rate and durations of the options of a
 /// run are the planner's own.
@@ -71,6 +80,21 @@ pub(crate) struct PlanRole {
     #[arg(long, value_name = "N", requires = "target_clients")]
     pub(crate) target_rate: Option<Rate>,
 
+    /// Such machines, one of which may be lost: what the rest carries at the safe rate
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) nodes: Option<u32>,
+
+    /// Numbers of shards to search with the fewest clients: three or more show how shards add up
+    #[arg(
+        long,
+        value_name = "N,N,N",
+        value_delimiter = ',',
+        requires = "self_host"
+    )]
+    #[arg(value_parser = value_parser!(u16).range(1..=SHARDS_MAX as i64))]
+    pub(crate) shards_list: Vec<u16>,
+
     /// Write suggested settings here
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
@@ -85,6 +109,11 @@ impl PlanRole {
     /// # Errors
     /// Nothing can be measured. What was measured before is told all the same.
     pub(crate) fn run(&self) -> Result<CapacityReport, PlanError> {
+        let output = &self.options.output;
+        if output.hlog.is_some() || !output.assertions.is_empty() {
+            return Err(PlanError::Output);
+        }
+        let started = SystemTime::now();
         let descriptors = host::raise_descriptor_limit()?;
         let most = self.connections.iter().copied().max().unwrap_or(1);
         let place = &self.options.place;
@@ -108,7 +137,28 @@ impl PlanRole {
             clients,
             rate_per_s: rate.0,
         });
-        let report = CapacityReport::new(&self.slo, &broker, edges, steps, target, stopped);
+        let mut report = CapacityReport::new(&self.slo, &broker, edges, steps, target, stopped);
+        let sources = self.sources(most, broker.websocket);
+        let bytes = report.bytes_per_client();
+        report.limits = limits::on_clients(most, broker.shards(), sources, bytes);
+        if let Some(nodes) = self.nodes {
+            report.take_nodes(nodes);
+        }
+        report.host = Some(HostManifest::here(About {
+            started,
+            to: broker.websocket,
+            broker_version: None,
+        }));
+        drop(broker);
+        if report.stopped.is_none() {
+            self.scale(&mut report)?;
+        }
+        if let Some(path) = &output.html {
+            fs::write(path, report.to_html()).map_err(|source| PlanError::File {
+                path: path.clone(),
+                source,
+            })?;
+        }
         if let Some(path) = &self.settings {
             let text = settings::suggest(&report);
             fs::write(path, text).map_err(|source| PlanError::File {
@@ -117,6 +167,46 @@ impl PlanRole {
             })?;
         }
         Ok(report)
+    }
+
+    /// Addresses that clients come from, which have their own ports each.
+    fn sources(&self, most: u32, to: SocketAddr) -> usize {
+        match self.options.load.source_ips.len() {
+            0 if to.ip().is_loopback() => most.div_ceil(CLIENTS_PER_SOURCE) as usize,
+            0 => 1,
+            sources => sources,
+        }
+    }
+
+    /// Searches anew with each shard count, and fits the law that they follow.
+    fn scale(&self, report: &mut CapacityReport) -> Result<(), PlanError> {
+        let clients = self.connections.iter().copied().min().unwrap_or(1);
+        let mut points = Vec::new();
+        for _ in 0..SHARD_TRIALS {
+            for &shards in &self.shards_list {
+                let broker = Broker::start(shards)?;
+                eprintln!("shards   {shards}");
+                let mut planner = Planner {
+                    role: self,
+                    broker: &broker,
+                    began: Instant::now(),
+                    steps: Vec::new(),
+                    stopped: None,
+                };
+                let edge = planner.edge(clients, RATE_FIRST);
+                report.stopped = report.stopped.take().or(planner.stopped);
+                points.extend(edge.filter(|it| it.rate_per_s.is_some()).map(|edge| Point {
+                    shards,
+                    deliveries_per_s: edge.deliveries_per_s,
+                }));
+                if report.stopped.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        let cores = available_parallelism().map_or(1, usize::from);
+        report.scaling = Usl::of(&points, cores);
+        Ok(())
     }
 
     fn plan(&self, clients: u32, rate: f64, duration: Duration) -> Result<Plan, PlanError> {

@@ -1,6 +1,5 @@
 //! What a planning says: as JSON, and in 80 columns.
 
-use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,9 +9,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::fit::{Estimate, Fit};
+use super::limits::{self, Limit};
+use super::usl::Usl;
 use crate::args::Mismatch;
 use crate::broker::{Broker, BrokerError};
-use crate::host::HostError;
+use crate::host::{HostError, HostManifest};
 use crate::limits::{BUSY_PERCENT, SAFE_SHARE};
 use crate::report::{Assertion, Assertions, Report, Warning};
 use crate::run::RunError;
@@ -32,6 +33,9 @@ pub(crate) enum PlanError {
     /// Options that don't go together.
     #[error("{0}")]
     Mismatch(#[from] Mismatch),
+    /// What a plan has no use for.
+    #[error("a plan has no single run to log or to assert: give --slo, and no --hlog or --assert")]
+    Output,
     /// A run failed.
     #[error("{0}")]
     Run(#[from] RunError),
@@ -57,6 +61,12 @@ pub(crate) struct CapacityReport {
     /// None where too little was measured.
     pub(super) cost: Option<Cost>,
     pub(super) target: Option<TargetPlan>,
+    /// Bounds on clients, the lowest first.
+    pub(super) limits: Vec<Limit>,
+    /// Growth over shards; none unless `--shards-list` gave three counts.
+    pub(super) scaling: Option<Usl>,
+    /// The machine.
+    pub(super) host: Option<HostManifest>,
     /// All that was run, in order.
     pub(super) steps: Vec<Step>,
     /// Why not everything was measured.
@@ -75,6 +85,9 @@ pub(super) struct Step {
     /// None where the broker can't be looked at.
     pub(super) broker_cpu_percent: Option<f64>,
     pub(super) broker_resident_bytes: Option<u64>,
+    /// In the kernel, both ends where they are on one machine; none where nobody looked.
+    pub(super) kernel_bytes_per_client: Option<f64>,
+    pub(super) delivered_bytes_per_s: f64,
     pub(super) generator_cpu_percent: f64,
     /// What was used up, or why it did not hold.
     pub(super) binding: Binding,
@@ -112,6 +125,24 @@ pub(super) struct Edge {
     pub(super) binding: Binding,
     /// With 30 % to spare.
     pub(super) safe_rate_per_s: Option<f64>,
+    /// While it held; none where nobody can look at the broker.
+    pub(super) broker_cpu_percent: Option<f64>,
+    pub(super) delivered_bytes_per_s: f64,
+    /// What would give if nothing else did.
+    pub(super) limits: Vec<Limit>,
+    /// With `--nodes`.
+    pub(super) cluster: Option<Cluster>,
+}
+
+/// So many of these machines, of which one is lost, at the safe rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Cluster {
+    pub(super) nodes: u32,
+    pub(super) surviving: u32,
+    pub(super) clients: u64,
+    pub(super) rate_per_s: f64,
+    /// That machines don't slow each other down was not measured.
+    pub(super) is_extrapolated: bool,
 }
 
 /// What the broker spends, fitted to all steps, with 95 % intervals.
@@ -122,8 +153,6 @@ pub(super) struct Cost {
     /// Processor time a second of a client that is only there.
     pub(super) cpu_us_per_client_s: Option<Estimate>,
     pub(super) bytes_per_client: Option<Estimate>,
-    /// Shard counts that were measured; the Universal Scalability Law needs three.
-    pub(super) shard_counts: usize,
     pub(super) memory_at_twice_the_clients: Option<Extrapolated>,
 }
 
@@ -172,10 +201,28 @@ impl Step {
             deliveries_per_s: report.deliveries.per_s,
             broker_cpu_percent: report.broker.as_ref().map(|it| it.cpu_percent),
             broker_resident_bytes: report.broker.as_ref().map(|it| it.resident_bytes),
+            kernel_bytes_per_client: kernel_bytes(report),
+            delivered_bytes_per_s: delivered_bytes(report),
             generator_cpu_percent: report.generator.cpu_percent,
             binding: binding(report, shards, holds),
         }
     }
+}
+
+fn kernel_bytes(report: &Report) -> Option<f64> {
+    let kernel = report.broker.as_ref()?.spent.as_ref()?.kernel?;
+    let bytes = kernel.slab_bytes_per_connection + kernel.tcp_bytes_per_connection;
+    (bytes > 0).then_some(bytes as f64)
+}
+
+/// All that came, over all that was delivered, for those that count.
+fn delivered_bytes(report: &Report) -> f64 {
+    let series = &report.series;
+    let (bytes, delivered) = (
+        series.received_bytes.iter().sum::<u64>(),
+        series.delivered.iter().sum::<u64>(),
+    );
+    report.deliveries.per_s * bytes as f64 / delivered.max(1) as f64
 }
 
 /// The first that explains it.
@@ -236,6 +283,10 @@ impl Edge {
             fails_at_per_s: next_up,
             binding: failed.map_or(Binding::None, |step| step.binding),
             safe_rate_per_s: Some(rate * SAFE_SHARE),
+            broker_cpu_percent: at.and_then(|step| step.broker_cpu_percent),
+            delivered_bytes_per_s: at.map_or(0.0, |step| step.delivered_bytes_per_s),
+            limits: Vec::new(),
+            cluster: None,
         }
     }
 
@@ -257,7 +308,14 @@ impl CapacityReport {
         target: Option<Target>,
         stopped: Option<String>,
     ) -> Self {
+        let mut edges = edges;
+        for edge in &mut edges {
+            edge.limits = limits::on_rate(edge, broker.shards(), broker.websocket.ip());
+        }
         Self {
+            limits: Vec::new(),
+            scaling: None,
+            host: None,
             schema: SCHEMA,
             slo: slo.to_string(),
             shards: broker.shards(),
@@ -267,6 +325,30 @@ impl CapacityReport {
             steps,
             stopped,
         }
+    }
+
+    /// What each number of clients is with so many machines of which one is lost.
+    pub(super) fn take_nodes(&mut self, nodes: u32) {
+        for edge in &mut self.edges {
+            let surviving = nodes.saturating_sub(1);
+            edge.cluster = edge.safe_rate_per_s.map(|safe| Cluster {
+                nodes,
+                surviving,
+                clients: u64::from(edge.clients) * u64::from(surviving),
+                rate_per_s: safe * f64::from(surviving),
+                is_extrapolated: true,
+            });
+        }
+    }
+
+    /// User and kernel memory of a client, where both were measured.
+    pub(super) fn bytes_per_client(&self) -> Option<f64> {
+        let user = self.cost.as_ref()?.bytes_per_client?.value.max(0.0);
+        let kernel = self
+            .steps
+            .iter()
+            .filter_map(|it| it.kernel_bytes_per_client);
+        Some(user + kernel.reduce(f64::max)?)
     }
 
     /// 0 where every number of clients has a rate that holds.
@@ -305,7 +387,6 @@ impl Cost {
             cpu_us_per_delivery: cpu.as_ref().map(|fit| fit.coefficient(2)),
             cpu_us_per_client_s: cpu.as_ref().map(|fit| fit.coefficient(1)),
             bytes_per_client: memory.as_ref().map(|fit| fit.coefficient(1)),
-            shard_counts: 1,
             memory_at_twice_the_clients: memory.map(|fit| Extrapolated {
                 clients: twice,
                 bytes: fit.predict(&[1.0, f64::from(twice)]),
@@ -333,118 +414,6 @@ impl TargetPlan {
             machines: fewest.map(|(machines, _)| machines),
             machines_with_one_to_lose: fewest.map(|(machines, _)| machines.saturating_add(1)),
             by_clients: fewest.map(|(_, clients)| clients),
-        }
-    }
-}
-
-impl Display for Binding {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BrokerCores => "the broker's cores",
-            Self::SharedCores => "cores (shared)",
-            Self::Generator => "the generator",
-            Self::Connections => "connections",
-            Self::Latency => "latency",
-            Self::None => "nothing found",
-        })
-    }
-}
-
-impl Display for CapacityReport {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "What holds {}, measured on this machine", self.slo)?;
-        writeln!(
-            f,
-            "{:>9} {:>13} {:>13} {:>12}  {:<20}",
-            "clients", "broadcasts/s", "deliveries/s", "safe (70 %)", "gives first"
-        )?;
-        for edge in &self.edges {
-            let Some((rate, safe)) = edge.rate_per_s.zip(edge.safe_rate_per_s) else {
-                writeln!(
-                    f,
-                    "{:>9} not even the lowest rate holds: {}",
-                    edge.clients, edge.binding
-                )?;
-                continue;
-            };
-            let mark = if edge.is_confirmed {
-                ""
-            } else {
-                " (not confirmed)"
-            };
-            writeln!(
-                f,
-                "{:>9} {rate:>13.1} {:>13.0} {safe:>12.1}  {}{mark}",
-                edge.clients, edge.deliveries_per_s, edge.binding
-            )?;
-        }
-        if let Some(cost) = &self.cost {
-            cost.fmt(f)?;
-        }
-        if let Some(target) = &self.target {
-            target.fmt(f)?;
-        }
-        if let Some(stopped) = &self.stopped {
-            writeln!(f, "STOPPED before the end: {stopped}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Cost {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "The broker, fitted to {} runs, with 95 % intervals:",
-            self.steps
-        )?;
-        for (estimate, unit) in [
-            (self.cpu_us_per_delivery, "us of CPU a delivery"),
-            (self.cpu_us_per_client_s, "us of CPU a second and client"),
-            (self.bytes_per_client, "bytes of memory a client"),
-        ] {
-            match estimate {
-                Some(Estimate { value, low, high }) => {
-                    writeln!(f, "  {value:.2} ({low:.2} to {high:.2}) {unit}")?;
-                }
-                None => writeln!(f, "  too few different runs to tell the {unit}")?,
-            }
-        }
-        if let Some(far) = &self.memory_at_twice_the_clients {
-            let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
-            let Estimate { value, low, high } = far.bytes;
-            writeln!(
-                f,
-                "  {:.0} ({:.0} to {:.0}) MiB with {} clients, EXTRAPOLATED",
-                mib(value),
-                mib(low),
-                mib(high),
-                far.clients
-            )?;
-        }
-        writeln!(
-            f,
-            "  growth over shards is not fitted: one shard count was measured"
-        )
-    }
-}
-
-impl Display for TargetPlan {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Target {
-            clients,
-            rate_per_s,
-        } = self.target;
-        write!(
-            f,
-            "{clients} clients with {rate_per_s} broadcasts/s in all: "
-        )?;
-        match self.machines.zip(self.machines_with_one_to_lose) {
-            Some((machines, more)) => writeln!(
-                f,
-                "{machines} of these machines at their\nsafe rate, {more} so that one may be lost"
-            ),
-            None => writeln!(f, "no edge is confirmed"),
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use backend::{BackendReport, Requests, TriggerReport};
 pub(crate) use build::{Marks, Sample};
 pub(crate) use distribution::Distribution;
 pub(crate) use hlog::{FORMAT as LOG_FORMAT, NANOSECONDS_PER_MILLISECOND, write as write_hlog};
+pub(crate) use html::{Chart, Line, Scale, hosts, page};
 pub(crate) use interval::{Interval, Tag};
 pub(crate) use life::{Comebacks, SlowReport};
 pub(crate) use merge::{Incompatible, Part};
@@ -29,6 +30,7 @@ pub(crate) use presence::Presence;
 pub(crate) use series::{PhaseSpan, Series, Tick};
 pub(crate) use spent::Spent;
 pub(crate) use table::Table;
+pub(crate) use text::grouped;
 
 use std::collections::BTreeMap;
 use std::fmt;

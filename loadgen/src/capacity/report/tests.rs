@@ -1,3 +1,4 @@
+use super::super::usl::Point;
 use super::*;
 
 fn step(clients: u32, rate_per_s: f64, holds: bool) -> Step {
@@ -12,6 +13,8 @@ fn step(clients: u32, rate_per_s: f64, holds: bool) -> Step {
         // 1 % idle, 1 us a second and client, 4 us a delivery.
         broker_cpu_percent: Some(1.0 + f64::from(clients) * 1e-4 + deliveries_per_s * 4e-4),
         broker_resident_bytes: Some(1_000_000 + 500 * u64::from(clients)),
+        kernel_bytes_per_client: Some(7000.0),
+        delivered_bytes_per_s: deliveries_per_s * 180.0,
         generator_cpu_percent: 10.0,
         binding: if holds {
             Binding::None
@@ -21,7 +24,7 @@ fn step(clients: u32, rate_per_s: f64, holds: bool) -> Step {
     }
 }
 
-fn edge(clients: u32, rate: f64) -> Edge {
+pub(in crate::capacity) fn edge(clients: u32, rate: f64) -> Edge {
     let steps = [step(clients, rate, true), step(clients, rate * 1.25, false)];
     Edge::new(clients, rate, Some(rate * 1.25), &steps)
 }
@@ -109,7 +112,20 @@ pub(in crate::capacity) fn report() -> CapacityReport {
         clients: 1_000_000,
         rate_per_s: 500.0,
     };
+    let loopback = [127, 0, 0, 1].into();
+    let mut edges = edges;
+    for edge in &mut edges {
+        edge.limits = limits::on_rate(edge, 2, loopback);
+    }
+    let points =
+        [(1, 1e6), (2, 1.9e6), (4, 3.4e6), (4, 3.5e6)].map(|(shards, deliveries_per_s)| Point {
+            shards,
+            deliveries_per_s,
+        });
     CapacityReport {
+        limits: limits::on_clients(1000, 2, 1, Some(4096.0)),
+        scaling: Usl::of(&points, 2),
+        host: None,
         schema: SCHEMA,
         slo: "p99<50ms,loss=0".to_owned(),
         shards: 2,
@@ -137,9 +153,52 @@ fn the_table_fits_80_columns_and_marks_what_is_not_measured() {
         .map(|(clients, rate)| step(clients, rate, true))
         .into();
     report.cost = Cost::of(&steps);
+    report.take_nodes(5);
     let text = report.to_string();
-    assert!(text.contains("EXTRAPOLATED"), "{text}");
+    for part in [
+        "EXTRAPOLATED",
+        "5 nodes, 4 surviving: 4000 clients",
+        "sigma",
+        "more shards than cores",
+        "local ports",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
+}
+
+#[test]
+fn nodes_that_survive_carry_the_safe_rate_each() {
+    let mut report = report();
+    report.take_nodes(3);
+    let cluster = report.edges[1].cluster.expect("a rate");
+    assert_eq!((cluster.surviving, cluster.clients), (2, 200_000));
+    assert_eq!(cluster.rate_per_s.round(), 2.0 * 56.0);
+    assert!(report.edges[2].cluster.is_none());
+    report.take_nodes(2);
+    assert_eq!(report.edges[1].cluster.map(|it| it.surviving), Some(1));
+}
+
+#[test]
+fn the_page_tells_first_what_holds_and_what_gives() {
+    let mut report = report();
+    report.take_nodes(3);
+    let page = report.to_html();
+    let h1 = page.split("</h1>").next().expect("a heading");
+    assert!(h1.contains("100,000 clients"), "{h1}");
+    for part in [
+        "extrapolated",
+        "gives first",
+        "1 of 3 nodes lost",
+        "Growth over shards",
+        "local ports",
+        "EXTRAPOLATED",
+    ] {
+        let found = page.to_lowercase().contains(&part.to_lowercase());
+        assert!(found, "{part}: {page}");
+    }
+    assert!(!page.contains("<script"));
+    assert!(!page.contains("http://") && !page.contains("https://"));
 }

@@ -12,31 +12,31 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 216.0;
 
 /// Lines over one axis. Places on the x axis run from 0 to 1.
-pub(super) struct Chart<'a> {
+pub(crate) struct Chart<'a> {
     /// What it shows, above it and for who can't see it.
-    pub(super) title: &'a str,
-    pub(super) x_label: &'a str,
-    pub(super) x_ticks: Vec<(f64, String)>,
+    pub(crate) title: &'a str,
+    pub(crate) x_label: &'a str,
+    pub(crate) x_ticks: Vec<(f64, String)>,
     /// Shaded, from and to, with a name.
-    pub(super) bands: Vec<(f64, f64, String)>,
-    pub(super) lines: Vec<Line<'a>>,
-    pub(super) scale: Scale,
+    pub(crate) bands: Vec<(f64, f64, String)>,
+    pub(crate) lines: Vec<Line<'a>>,
+    pub(crate) scale: Scale,
     /// A value of the y axis in words.
-    pub(super) format: fn(f64) -> String,
+    pub(crate) format: fn(f64) -> String,
 }
 
 /// Ascending places, and values; a gap where there is none.
-pub(super) type Points = Vec<(f64, Option<f64>)>;
+pub(crate) type Points = Vec<(f64, Option<f64>)>;
 
 /// At most three in a chart.
-pub(super) struct Line<'a> {
-    pub(super) label: &'a str,
-    pub(super) points: Points,
+pub(crate) struct Line<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) points: Points,
 }
 
 /// The y axis.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// From 0 up.
     Linear,
     /// In decades.
@@ -45,7 +45,7 @@ pub(super) enum Scale {
 
 impl Chart<'_> {
     /// Nothing where there is nothing to draw.
-    pub(super) fn render(&self) -> Markup {
+    pub(crate) fn render(&self) -> Markup {
         let values = || {
             let points = self.lines.iter().flat_map(|line| &line.points);
             points.filter_map(|(_, value)| *value)

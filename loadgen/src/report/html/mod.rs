@@ -3,6 +3,9 @@
 mod chart;
 mod sections;
 
+pub(crate) use chart::{Chart, Line, Scale};
+pub(crate) use sections::hosts;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::text::{grouped, time};
@@ -10,32 +13,38 @@ use super::{Report, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 
+/// A page of its own: no network, no scripts.
+pub(crate) fn page(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (body) } }
+        }
+    };
+    page.into_string()
+}
+
 impl Report {
     /// The whole page.
     pub(crate) fn to_html(&self) -> String {
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta http-equiv="Content-Security-Policy"
-                        content="default-src 'none'; style-src 'unsafe-inline'";
-                    title { "Load test: " (self.mark()) }
-                    style { (PreEscaped(STYLE)) }
-                }
-                body { main {
-                    (self.first_screen())
-                    (self.latency_section())
-                    (self.time_section())
-                    (self.broker_section())
-                    (self.fault_section())
-                    (self.host_section())
-                    (sections::glossary())
-                } }
-            }
+        let body = html! {
+            (self.first_screen())
+            (self.latency_section())
+            (self.time_section())
+            (self.broker_section())
+            (self.fault_section())
+            (self.host_section())
+            (sections::glossary())
         };
-        page.into_string()
+        page(&format!("Load test: {}", self.mark()), &body)
     }
 
     fn first_screen(&self) -> Markup {

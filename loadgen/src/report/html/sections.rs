@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart::{Chart, Line, Points, Scale};
+use crate::host::HostManifest;
 use crate::report::text::{grouped, time};
 use crate::report::{Distribution, Report};
 
@@ -219,21 +220,25 @@ impl Report {
         let own = self.host.iter().map(|host| ("", host));
         let parts = self.parts.iter();
         let parts = parts.filter_map(|part| Some((part.name.as_str(), part.host.as_ref()?)));
-        let hosts: Vec<_> = own.chain(parts).collect();
-        if hosts.is_empty() {
-            return html! {};
-        }
-        html! {
-            h2 { "Where this was measured" }
-            @for (name, group) in hosts.iter().flat_map(|(name, host)| {
-                host.groups.iter().map(move |group| (name, group))
-            }) {
-                details {
-                    summary { @if !name.is_empty() { (name) ": " } (group.title) }
-                    div.wide { table { tbody { @for row in &group.rows {
-                        tr { th scope="row" { (row.name) } td { (row.value) } }
-                    } } } }
-                }
+        hosts(&own.chain(parts).collect::<Vec<_>>())
+    }
+}
+
+/// Machines by their names, which may be empty.
+pub(crate) fn hosts(hosts: &[(&str, &HostManifest)]) -> Markup {
+    if hosts.is_empty() {
+        return html! {};
+    }
+    html! {
+        h2 { "Where this was measured" }
+        @for (name, group) in hosts.iter().flat_map(|(name, host)| {
+            host.groups.iter().map(move |group| (name, group))
+        }) {
+            details {
+                summary { @if !name.is_empty() { (name) ": " } (group.title) }
+                div.wide { table { tbody { @for row in &group.rows {
+                    tr { th scope="row" { (row.name) } td { (row.value) } }
+                } } } }
             }
         }
     }
