@@ -204,9 +204,9 @@ pub(crate) const TOKEN_CLIENTS: usize = 4;
 /// connections take before they make callers wait.
 pub(crate) const TOKENS_IN_FLIGHT_MAX: usize = 1024;
 
-/// Pairs of members of presence channels: each is told of each, and takes a bit
-/// here. A million clients in channels of 256 are as many.
-pub(crate) const PRESENCE_PAIRS_MAX: u64 = 1 << 28;
+/// Pairs of members of presence channels, in clients times members of a channel:
+/// each is told of each, and takes a bit here. One channel of 4,096 has as many.
+pub(crate) const PRESENCE_PAIRS_MAX: u64 = 1 << 24;
 
 /// Triggers of one run: each takes a bit where it arrives, and where its reply does.
 pub(crate) const TRIGGERS_MAX: u64 = 1 << 28;

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use webrocket::sys::EventFd;
 
@@ -23,7 +23,7 @@ pub(crate) const PATTERN: &str = "(private-|presence-)?load-[0-9]+";
 /// store of them would grow old.
 #[derive(Debug)]
 pub(crate) struct Mint {
-    asked: UnboundedSender<Wanted>,
+    asked: mpsc::Sender<Wanted>,
     counters: Vec<Arc<Counter>>,
     thread: JoinHandle<Histogram<u64>>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Counter {
 /// A thread's way to its counter.
 #[derive(Clone, Debug)]
 pub(crate) struct Customer {
-    asked: UnboundedSender<Wanted>,
+    asked: mpsc::Sender<Wanted>,
     counter: Arc<Counter>,
 }
 
@@ -71,7 +71,20 @@ impl Mint {
         let counters = (0..threads)
             .map(|thread| Counter::new(thread).map(Arc::new))
             .collect::<io::Result<Vec<_>>>()?;
-        let (asked, wanted) = unbounded_channel();
+        // Threads of clients have descriptor tables of their own, and a waker of the
+        // runtime holds descriptors of this one: whoever drops the last closes
+        // them. So they speak to a thread that passes it on.
+        let (asked, heard) = mpsc::channel();
+        let (pass_on, wanted) = unbounded_channel();
+        thread::Builder::new()
+            .name("tokens-asked".into())
+            .spawn(move || {
+                for one in heard {
+                    if pass_on.send(one).is_err() {
+                        return;
+                    }
+                }
+            })?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let at = counters.clone();
         let thread = thread::Builder::new()

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::fit::Estimate;
 use super::limits::{Bound, Limit};
-use super::report::{CapacityReport, Cost, Edge, TargetPlan};
+use super::report::{Binding, CapacityReport, Cost, Edge, TargetPlan};
 use super::settings;
 use super::usl::Usl;
 use crate::report::{Chart, Line, Scale, grouped, hosts, page};
@@ -27,10 +27,11 @@ impl CapacityReport {
     }
 
     fn first_screen(&self) -> Markup {
-        let is_whole = self.stopped.is_none() && self.confirmed().next().is_some();
-        let (class, mark) = match is_whole {
-            true => ("passed", "measured"),
-            false => ("failed", "incomplete"),
+        let holds = self.holding().next().is_some();
+        let (class, mark) = match (holds, &self.stopped) {
+            (true, None) => ("passed", "measured"),
+            (true, Some(_)) => ("failed", "incomplete"),
+            (false, _) => ("failed", "nothing holds"),
         };
         html! {
             span class={ "mark " (class) } { (mark) }
@@ -41,7 +42,7 @@ impl CapacityReport {
                 ul.notes.bad { li { "Stopped before the end: " (stopped) "." } }
             }
             @if let Some(target) = &self.target { (target.note()) }
-            dl.figures { @for edge in self.confirmed() {
+            dl.figures { @for edge in self.holding() {
                 @let rate = edge.rate_per_s.unwrap_or(0.0);
                 div {
                     dt { (grouped(edge.clients.into())) " clients" }
@@ -53,23 +54,30 @@ impl CapacityReport {
         }
     }
 
-    fn confirmed(&self) -> impl Iterator<Item = &Edge> {
-        let edges = self.edges.iter();
-        edges.filter(|edge| edge.is_confirmed && edge.rate_per_s.is_some())
+    fn holding(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(|edge| edge.rate_per_s.is_some())
     }
 
     /// The most clients that hold, in words.
     fn sentence(&self) -> String {
-        let most = self.confirmed().max_by_key(|edge| edge.clients);
+        let most = self.holding().max_by_key(|edge| edge.clients);
         let Some((edge, rate)) = most.and_then(|edge| Some((edge, edge.rate_per_s?))) else {
-            return "No rate was found that surely holds.".to_owned();
+            return "No rate was found that holds.".to_owned();
         };
-        format!(
-            "This machine carries {} clients with {} broadcasts a second; what gives first is {}.",
-            grouped(edge.clients.into()),
-            rate_text(rate),
-            edge.binding
-        )
+        let (clients, rate) = (grouped(edge.clients.into()), rate_text(rate));
+        match (edge.is_confirmed, edge.binding) {
+            (true, binding) => format!(
+                "This machine carries {clients} clients with {rate} broadcasts a second; what \
+                 gives first is {binding}."
+            ),
+            (false, Binding::None) => format!(
+                "This machine carries {clients} clients with at least {rate} broadcasts a \
+                 second, the most that was tried."
+            ),
+            (false, _) => format!(
+                "{clients} clients with {rate} broadcasts a second held, but not each time."
+            ),
+        }
     }
 
     fn edges_section(&self) -> Markup {
@@ -106,7 +114,7 @@ impl CapacityReport {
     }
 
     fn edges_chart(&self) -> Markup {
-        let edges: Vec<&Edge> = self.confirmed().collect();
+        let edges: Vec<&Edge> = self.holding().collect();
         let most = edges.iter().map(|edge| edge.clients).max().unwrap_or(1);
         let at = |clients: u32| f64::from(clients) / f64::from(most.max(1));
         let line = |of: fn(&Edge) -> Option<f64>| {
@@ -292,8 +300,13 @@ impl Usl {
 impl TargetPlan {
     fn note(&self) -> Markup {
         let (clients, rate) = (self.target.clients, self.target.rate_per_s);
+        let class = if self.machines.is_some() {
+            "good"
+        } else {
+            "bad"
+        };
         html! {
-            ul.notes.good { li {
+            ul class={ "notes " (class) } { li {
                 (grouped(clients.into())) " clients with " (rate_text(rate)) " broadcasts a second in all: "
                 @match self.machines.zip(self.machines_with_one_to_lose) {
                     Some((machines, more)) => {

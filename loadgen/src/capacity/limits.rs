@@ -77,7 +77,10 @@ pub(super) fn on_clients(
     limits.push(Limit {
         name: "ports",
         bound: Bound::Clients(ports * sources),
-        how: format!("{ports} local ports for each of {sources} addresses of clients"),
+        how: match sources {
+            1 => format!("{ports} local ports of the clients' address"),
+            _ => format!("{ports} local ports for each of {sources} addresses of clients"),
+        },
         is_extrapolated: true,
     });
     limits.sort_by_key(|limit| match limit.bound {
@@ -100,7 +103,10 @@ pub(super) fn on_rate(edge: &Edge, shards: u16, to: IpAddr) -> Vec<Limit> {
         limits.push(Limit {
             name: "cores",
             bound: Bound::RatePerS(rate * 100.0 * own as f64 / percent),
-            how: format!("the broker used {percent:.0} % of {own} cores' {own}00 %"),
+            how: match own {
+                1 => format!("the broker used {percent:.0} % of one core"),
+                _ => format!("the broker used {percent:.0} % of {own} cores, which have {own}00 %"),
+            },
             is_extrapolated: true,
         });
     }

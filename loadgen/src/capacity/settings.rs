@@ -13,6 +13,8 @@ pub(super) fn suggest(report: &CapacityReport) -> String {
     let most = most.map(|edge| edge.clients).max().unwrap_or(0);
     let shards = u32::from(report.shards.max(1));
     let each = (f64::from(most.div_ceil(shards)) * DESCRIPTORS_MARGIN).ceil();
+    // Less than what every system gives would be a step back.
+    let each = each.max(1024.0);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write!(
@@ -59,5 +61,9 @@ mod tests {
         assert_eq!(number("node", "shards"), "2");
         assert_eq!(number("limits", "connections_per_vhost"), "125000");
         assert!(text.contains("nofile  62500"), "{text}");
+        let mut few = report();
+        few.edges.truncate(1);
+        let text = suggest(&few);
+        assert!(text.contains("nofile  1024"), "{text}");
     }
 }
