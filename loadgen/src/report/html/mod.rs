@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else: no network, no scripts.
 
 mod chart;
+mod roles;
 mod sections;
 
 pub(crate) use chart::{Chart, Line, Scale};
@@ -39,6 +40,7 @@ impl Report {
             (self.first_screen())
             (self.latency_section())
             (self.time_section())
+            (self.roles_section())
             (self.broker_section())
             (self.fault_section())
             (self.host_section())
@@ -105,7 +107,12 @@ impl Report {
         if self.verdict == Verdict::NotConnected {
             return format!("None of {clients} clients could connect.");
         }
-        let mut sentence = match connections.failed + connections.lost + connections.not_tried {
+        let away = self.comebacks.as_ref().map_or(0, |it| it.missing);
+        let missing = connections.failed + connections.lost + connections.not_tried + away;
+        let mut sentence = match missing {
+            0 if self.comebacks.is_some() => {
+                format!("All {clients} clients connected, and those that left came back")
+            }
             0 => format!("All {clients} clients connected and stayed"),
             missing => format!(
                 "{} of {clients} clients were missing or lost",

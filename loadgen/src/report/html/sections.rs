@@ -44,8 +44,6 @@ impl Report {
         let joining = self.joining.iter();
         let joining =
             joining.flat_map(|it| [("connect", &it.connect), ("subscribe", &it.subscribe)]);
-        let comebacks = self.comebacks.iter().filter_map(|it| it.time.as_ref());
-        let joining = joining.chain(comebacks.map(|time| ("coming back", time)));
         html! {
             h2 { "Latency" }
             (chart.render())
@@ -189,11 +187,24 @@ impl Report {
 
     pub(super) fn fault_section(&self) -> Markup {
         let connections = &self.connections;
+        let returns = self.comebacks.iter().flat_map(|it| &it.refused_by_cause);
+        let kinds = self.backend.iter().flat_map(|it| {
+            [&it.broadcasts, &it.channels, &it.tokens]
+                .into_iter()
+                .flatten()
+        });
+        let requests = kinds.flat_map(|it| &it.refused_by_cause);
+        let workers = self
+            .triggers
+            .iter()
+            .flat_map(|it| &it.disconnected_by_cause);
+        let others: Vec<_> = returns.chain(requests).chain(workers).collect();
         let causes = || {
-            connections
+            let connections = connections
                 .failed_by_cause
                 .iter()
-                .chain(&connections.lost_by_cause)
+                .chain(&connections.lost_by_cause);
+            connections.chain(others.iter().copied())
         };
         let codes = || {
             let errors = self.errors.iter().map(|it| ("the broker's :error", it));
@@ -244,7 +255,7 @@ pub(crate) fn hosts(hosts: &[(&str, &HostManifest)]) -> Markup {
     }
 }
 
-fn distributions<'a>(rows: impl Iterator<Item = (&'a str, &'a Distribution)>) -> Markup {
+pub(super) fn distributions<'a>(rows: impl Iterator<Item = (&'a str, &'a Distribution)>) -> Markup {
     let at = [
         ("50 %", 50.0),
         ("90 %", 90.0),
