@@ -25,6 +25,18 @@ pub(crate) struct FanoutLoad {
     pub(crate) pace: Duration,
 }
 
+impl FanoutLoad {
+    /// The same deliveries a second over other connections, in as many rounds as
+    /// make as many deliveries, at least 20.
+    pub(crate) fn spread_over(&self, few: usize, connections: usize) -> Self {
+        Self {
+            rounds: (self.rounds * few / connections).max(20),
+            burst: self.burst,
+            pace: self.pace * connections as u32 / few.max(1) as u32,
+        }
+    }
+}
+
 /// CPU per request of a server that sends back what comes.
 pub(crate) fn echo(server: &Server, connections: usize, load: &EchoLoad) -> io::Result<f64> {
     let peers = Peers::connect(server.addr, connections, |_| Vec::new())?;

@@ -2,7 +2,8 @@
 //! stands between it and a plain loop, and what others take beside it.
 //!
 //! `cargo bench --bench floor` measures 1,000 connections; `-- --connections
-//! 10000 --samples 9` others, `-- --only echo` (or `fan-out`, `memory`) one load.
+//! 10000 --samples 9` others, `-- --only echo` (or `fan-out`, `memory`) one load;
+//! `-- --only growth` how a delivery's cost grows to ten times the connections.
 //! Without `--bench` (as `cargo test --benches` runs it) everything is tiny and
 //! only has to work.
 //!
@@ -26,7 +27,7 @@ use std::io;
 use std::time::Duration;
 
 use load::{EchoLoad, FanoutLoad};
-use report::Report;
+use report::{Growth, Report};
 use server::{Reactor, Role};
 
 /// How much to measure.
@@ -46,6 +47,9 @@ struct Plan {
 
 /// Channels that idle frontends spread over, beside all in one.
 const IDLE_CHANNELS: usize = 100;
+
+/// Connections below which nothing takes long.
+const FEW: usize = 100;
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -85,6 +89,10 @@ fn run(plan: &Plan) -> io::Result<()> {
     }
     if wanted("memory") {
         memory(plan)?;
+    }
+    // Takes as long as all others together.
+    if plan.only.as_deref() == Some("growth") || plan.connections < FEW {
+        print!("{}", growth(plan)?);
     }
     Ok(())
 }
@@ -128,6 +136,27 @@ fn fan_out(plan: &Plan) -> io::Result<(Report, Report)> {
         joined.add("broker, 5000/s", heavy);
     }
     Ok((fanout, joined))
+}
+
+/// What a delivery costs with ten times the connections, over what it costs with
+/// these: the kernel's own growth, and the broker's.
+fn growth(plan: &Plan) -> io::Result<Growth> {
+    let few = plan.connections;
+    let many = 10 * few;
+    let mut growth = Growth::new(few, many);
+    for _ in 0..plan.samples {
+        let (mut floor, mut broker) = ([0.0; 2], [0.0; 2]);
+        for (at, connections) in [few, many].into_iter().enumerate() {
+            let load = plan.fanout.spread_over(few, connections);
+            let server = server::start(Reactor::Epoll, Role::Fanout)?;
+            floor[at] = load::fanout(&server, connections, &load)?;
+            drop(server);
+            let (server, place) = server::start_broker(0)?;
+            broker[at] = load::broker_fanout(&server, &place, connections, &load)?;
+        }
+        growth.add(floor[1] / floor[0], broker[1] / broker[0]);
+    }
+    Ok(growth)
 }
 
 fn memory(plan: &Plan) -> io::Result<()> {

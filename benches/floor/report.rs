@@ -56,6 +56,47 @@ impl fmt::Display for Report {
     }
 }
 
+/// How costs grow with connections: pairs that were measured one after the other.
+pub(crate) struct Growth {
+    few: usize,
+    many: usize,
+    /// The floor's and the broker's.
+    pairs: Vec<(f64, f64)>,
+}
+
+impl Growth {
+    pub(crate) fn new(few: usize, many: usize) -> Self {
+        Self {
+            few,
+            many,
+            pairs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, floor: f64, broker: f64) {
+        self.pairs.push((floor, broker));
+    }
+}
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let floor = sorted(self.pairs.iter().map(|(floor, _)| *floor));
+        let broker = sorted(self.pairs.iter().map(|(_, broker)| *broker));
+        let ratio = sorted(self.pairs.iter().map(|(floor, broker)| broker / floor));
+        writeln!(
+            f,
+            "growth    {} to {} connections: floor {:.2}, broker {:.2}; broker's over floor's {:.2} ({:.2} - {:.2})",
+            self.few,
+            self.many,
+            median(&floor),
+            median(&broker),
+            median(&ratio),
+            ratio.first().copied().unwrap_or(f64::NAN),
+            ratio.last().copied().unwrap_or(f64::NAN),
+        )
+    }
+}
+
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

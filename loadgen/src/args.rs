@@ -72,7 +72,7 @@ pub(crate) enum Role {
         /// Its shards.
         shards: u16,
     },
-    /// Make one of the interval logs, or of the reports, of several runs or machines
+    /// Make one log or report of those of several runs or machines
     Merge(Merge),
     /// Make the page for a browser of a report that --json wrote
     Html {
@@ -87,7 +87,7 @@ pub(crate) enum Role {
     Agent(Agent),
     /// Find how much this machine carries, and what gives first
     Plan(Box<PlanRole>),
-    /// Record the shape of a broker's traffic, or put a load of that shape on one
+    /// Record the shape of a broker's traffic, or replay it
     #[command(subcommand)]
     Shape(ShapeRole),
 }

@@ -34,7 +34,7 @@ pub(crate) struct Load {
     #[arg(value_parser = value_parser!(u32).range(0..=i64::from(CLIENTS_MAX)))]
     pub(crate) first_channel: u32,
 
-    /// Of the channels: to private and presence ones clients bring an access token each
+    /// To private and presence channels each client brings an access token
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
     pub(crate) channel_kind: ChannelKind,
 
@@ -42,7 +42,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) rate: Rate,
 
-    /// Closed loop: each publisher keeps N broadcasts under way, whatever rate comes of it
+    /// Closed loop: N broadcasts of each publisher under way, at whatever rate
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "idle"])]
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(IN_FLIGHT_MAX)))]
     pub(crate) closed_loop: Option<u32>,
@@ -58,54 +58,66 @@ pub(crate) struct Load {
     pub(crate) size: u32,
 
     /// Workers that take what clients trigger
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = value_parser!(u32).range(0..=i64::from(WORKERS_MAX)))]
     pub(crate) workers: u32,
 
     /// Triggers a second, of all clients in turn
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N")]
     pub(crate) trigger_rate: Option<Rate>,
 
     /// Workers answer each trigger with a broadcast on the client's channel
+    #[arg(help_heading = "Backends")]
     #[arg(long, requires = "trigger_rate")]
     pub(crate) replies: bool,
 
     /// Broadcasts a second of Kosmonaut clients, on all channels in turn
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N")]
     pub(crate) backend_rate: Option<Rate>,
 
     /// Connections that share the --backend-rate
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u32).range(1..=i64::from(BACKEND_CLIENTS_MAX)))]
     pub(crate) backend_clients: u32,
 
     /// Further channels opened and closed a second, by turns
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N")]
     pub(crate) channel_churn: Option<Rate>,
 
     /// Access tokens asked for a second, beside those that clients need
+    #[arg(help_heading = "Backends")]
     #[arg(long, value_name = "N")]
     pub(crate) token_rate: Option<Rate>,
 
     /// Clients a second that disconnect and come back; publishers stay
+    #[arg(help_heading = "Coming and going")]
     #[arg(long, value_name = "N")]
     pub(crate) churn: Option<Rate>,
 
-    /// Reset clients at one moment, this long into the measuring; publishers stay
+    /// Reset clients this long into the measuring; publishers stay
+    #[arg(help_heading = "Coming and going")]
     #[arg(long, value_name = "TIME")]
     pub(crate) storm: Option<Phase>,
 
     /// Percent of the clients that --storm hits
+    #[arg(help_heading = "Coming and going")]
     #[arg(long, value_name = "N", default_value_t = 100, requires = "storm")]
     #[arg(value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) storm_percent: u32,
 
     /// Further clients that subscribe and then do not read
+    #[arg(help_heading = "Coming and going")]
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = value_parser!(u32).range(0..=i64::from(CLIENTS_MAX)))]
     pub(crate) slow_clients: u32,
 
     /// What each of the --slow-clients reads a second
+    #[arg(help_heading = "Coming and going")]
     #[arg(
         long,
         value_name = "BYTES",

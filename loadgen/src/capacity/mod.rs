@@ -80,12 +80,12 @@ pub(crate) struct PlanRole {
     #[arg(long, value_name = "N", requires = "target_clients")]
     pub(crate) target_rate: Option<Rate>,
 
-    /// Such machines, one of which may be lost: what the rest carries at the safe rate
+    /// Tell what N such machines carry at the safe rate with one lost
     #[arg(long, value_name = "N")]
     #[arg(value_parser = value_parser!(u32).range(2..=1_000_000))]
     pub(crate) nodes: Option<u32>,
 
-    /// Numbers of shards to search with the fewest clients: three or more show how shards add up
+    /// Numbers of shards to search with; three or more show how shards add up
     #[arg(
         long,
         value_name = "N,N,N",
