@@ -199,7 +199,6 @@ pub(crate) struct Fleet {
         env = "LOADGEN_AGENT_TOKEN",
         hide_env_values = true
     )]
-    #[arg(requires = "agents")]
     agent_token: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use procfs::process::Process;
 use procfs::{ProcResult, WithCurrentSystemInfo};
 use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What one process has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,12 @@ pub(crate) fn threads(pid: u32) -> ProcResult<(Vec<ThreadUsage>, Switches)> {
         });
     }
     Ok((threads, switches))
+}
+
+/// Processor time that the calling thread has used so far.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn open(pid: u32) -> ProcResult<Process> {

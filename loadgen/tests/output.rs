@@ -439,6 +439,29 @@ fn a_plan_is_made_and_its_settings_can_be_read() {
 }
 
 #[test]
+fn a_plan_refuses_what_it_would_ignore() {
+    for (option, part) in [
+        ("--hlog a.hlog", "give --slo"),
+        ("--assert loss=0", "give --slo"),
+        ("--closed-loop 2", "leave --closed-loop"),
+        ("--agents 127.0.0.1:9", "leave --closed-loop and --agents"),
+        (
+            "--trigger-rate 5 --url ws://127.0.0.1:9/a",
+            "needs a backend",
+        ),
+    ] {
+        let place = if option.contains("--url") {
+            ""
+        } else {
+            "--self-host"
+        };
+        let output = output(&format!("plan {place} {option}"));
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        assert!(said(&output).contains(part), "{}", said(&output));
+    }
+}
+
+#[test]
 fn a_plan_that_nothing_can_meet_says_so() {
     let line = "plan --self-host --slo p50<0us --connections 20 --rate-max 2 --step-duration 600ms \
                 --duration 600ms";

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -20,8 +19,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::limits::{LOOK_INTERVAL, WORKERS_READY_TIMEOUT};
 use crate::plan::Plan;
+use crate::process::thread_cpu;
 use crate::pump::{Cpu, Publisher, Recorded};
-use crate::timeline::{Shared, Timeline, nanoseconds};
+use crate::timeline::{Shared, Timeline};
 use desk::Desk;
 use line::Line;
 
@@ -193,11 +193,4 @@ impl Work {
             sleep(Duration::from_nanos(rest).min(LOOK_INTERVAL)).await;
         }
     }
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::from_nanos(
-        time.tv_sec as u64 * nanoseconds(Duration::from_secs(1)) + time.tv_nsec as u64,
-    )
 }

@@ -113,6 +113,10 @@ impl PlanRole {
         if output.hlog.is_some() || !output.assertions.is_empty() {
             return Err(PlanError::Output);
         }
+        let load = &self.options.load;
+        if load.closed_loop.is_some() || !self.options.fleet.agents.is_empty() {
+            return Err(PlanError::Way);
+        }
         let started = SystemTime::now();
         let descriptors = host::raise_descriptor_limit()?;
         let most = self.connections.iter().copied().max().unwrap_or(1);
@@ -123,6 +127,7 @@ impl PlanRole {
             host::Preflight::look(&plan, crate::LOOPBACK, shards, descriptors).pass()?;
         }
         let broker = Broker::at(place, most)?.watched(&self.options.watch)?;
+        broker.suit(&self.plan(most, RATE_FIRST, Duration::ZERO)?)?;
         let mut planner = Planner {
             role: self,
             broker: &broker,

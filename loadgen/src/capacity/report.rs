@@ -36,6 +36,9 @@ pub(crate) enum PlanError {
     /// What a plan has no use for.
     #[error("a plan has no single run to log or to assert: give --slo, and no --hlog or --assert")]
     Output,
+    /// What a plan can't search with.
+    #[error("a plan searches a rate, on one machine: leave --closed-loop and --agents out")]
+    Way,
     /// A run failed.
     #[error("{0}")]
     Run(#[from] RunError),

@@ -1,7 +1,6 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use webrocket::limits::OUTBOX_BYTES_MAX;
 
 use super::life::Life;
@@ -9,6 +8,7 @@ use super::{Cpu, Pump};
 use crate::client::write_message;
 use crate::limits::{SENDS_PER_TURN_MAX, SLEEP_MAX};
 use crate::payload::{Stamp, write_broadcast};
+use crate::process::thread_cpu;
 use crate::schedule::{Due, Schedule};
 use crate::timeline::Timeline;
 
@@ -167,11 +167,6 @@ impl Meter {
             Self::Before | Self::Running { .. } => Cpu::default(),
         }
     }
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]
