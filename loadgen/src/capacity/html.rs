@@ -193,7 +193,7 @@ impl CapacityReport {
             h2 { "Growth over shards" }
             @match &self.scaling {
                 Some(scaling) => (scaling.section()),
-                None => p { "Not fitted: it takes " code { "--shards-list" } " with three counts of shards." }
+                None => p { "Not fitted: it takes " code { "--shards-list" } " with three counts of shards whose edges are confirmed." }
             }
         }
     }

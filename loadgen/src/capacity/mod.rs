@@ -200,7 +200,8 @@ impl PlanRole {
                 };
                 let edge = planner.edge(clients, RATE_FIRST);
                 report.stopped = report.stopped.take().or(planner.stopped);
-                points.extend(edge.filter(|it| it.rate_per_s.is_some()).map(|edge| Point {
+                // A rate that was never seen to fail is no edge.
+                points.extend(edge.filter(|it| it.is_confirmed).map(|edge| Point {
                     shards,
                     deliveries_per_s: edge.deliveries_per_s,
                 }));

@@ -72,7 +72,7 @@ impl Display for CapacityReport {
             Some(scaling) => scaling.fmt(f)?,
             None => writeln!(
                 f,
-                "Growth over shards was not fitted: it takes --shards-list with three counts"
+                "Growth over shards was not fitted: it takes --shards-list with three counts\nwhose edges are confirmed"
             )?,
         }
         if let Some(target) = &self.target {
@@ -152,13 +152,16 @@ impl Display for Usl {
             f,
             "Growth over shards (Universal Scalability Law), with 95 % intervals:"
         )?;
-        for (name, estimate) in [
-            ("lambda", self.lambda),
-            ("sigma", self.sigma),
-            ("kappa", self.kappa),
+        for (name, estimate, digits) in [
+            ("lambda", self.lambda, 0),
+            ("sigma", self.sigma, 6),
+            ("kappa", self.kappa, 6),
         ] {
             let Estimate { value, low, high } = estimate;
-            writeln!(f, "  {name:<7} {value:.6} ({low:.6} to {high:.6})")?;
+            writeln!(
+                f,
+                "  {name:<7} {value:.digits$} ({low:.digits$} to {high:.digits$})"
+            )?;
         }
         if let Some(peak) = self.peak_shards {
             writeln!(f, "  more than {peak:.0} shards carry less, EXTRAPOLATED")?;
