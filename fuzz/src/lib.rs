@@ -8,7 +8,9 @@ use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
 use webrocket::wire::event::{self, Message};
 use webrocket::wire::frame::parse_server_header;
-use webrocket::wire::http::{Refusal, clean_path, parse_request, write_switching_protocols};
+use webrocket::wire::http::{
+    Refusal, Script, ScriptAnswer, clean_path, parse_request, write_switching_protocols,
+};
 use webrocket::wire::json::{Members, merge, parse_members};
 use webrocket::wire::message::{Incoming, Reader};
 use webrocket::wire::packet::{Scanner, parse_identity, write_trigger};
@@ -25,6 +27,17 @@ pub fn http(bytes: &[u8]) {
             if let Some(clean) = clean_path(request.path) {
                 assert_eq!(clean_path(&clean), None, "cleaning is not done at once");
                 assert!(clean.starts_with('/') && !clean.starts_with("//"));
+            }
+            if let Some((script, _)) = Script::at(request.path)
+                && let Ok(answer) = ScriptAnswer::to(request, script)
+            {
+                let mut out = Vec::new();
+                answer.write(&mut out);
+                let head = out.strip_suffix(script.bytes()).unwrap_or(&out);
+                assert!(
+                    head.ends_with(b"\r\n\r\n"),
+                    "a script is whole or not there"
+                );
             }
             match (request.redirect(), &request.upgrade) {
                 (Some(moved), _) => moved,
@@ -46,7 +59,7 @@ pub fn http(bytes: &[u8]) {
         .split("\r\n")
         .count();
     let more = match refusal {
-        Refusal::MovedPermanently(_) | Refusal::MethodNotAllowed => 1,
+        Refusal::MovedPermanently(_) | Refusal::MethodNotAllowed { .. } => 1,
         Refusal::WrongVersion => 2,
         _ => 0,
     };

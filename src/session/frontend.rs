@@ -1,7 +1,7 @@
 use super::Pace;
 use crate::hub::Registry;
 use crate::model::VhostId;
-use crate::wire::http::{self, Refusal, UpgradeKey};
+use crate::wire::http::{self, Refusal, Request, Script, ScriptAnswer, UpgradeKey};
 use crate::wire::message::Reader;
 
 /// What the bytes of a new frontend connection amount to.
@@ -16,6 +16,8 @@ pub enum Upgrade {
         /// The vhost that the path names, if any.
         vhost: Option<VhostId>,
     },
+    /// Answer with a script and close.
+    Script(ScriptAnswer),
     /// Answer with 101; the session begins behind `consumed` bytes.
     Accepted {
         /// The vhost that the path names.
@@ -28,7 +30,8 @@ pub enum Upgrade {
 }
 
 /// Decides on the upgrade, in the order of section 3.1: clean path, known vhost,
-/// then the upgrade itself, then the origin that the vhost lets in.
+/// then the upgrade itself, then the origin that the vhost lets in. No vhost's
+/// name has a dot: a script never stands before one.
 pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
     let (request, consumed) = match http::parse_request(bytes) {
         Ok(Some(parsed)) => parsed,
@@ -39,7 +42,7 @@ pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
         return refused(redirect, None);
     }
     let Some(vhost) = registry.vhost(request.path) else {
-        return refused(Refusal::NotFound, None);
+        return handle_elsewhere(&request, registry);
     };
     match request.upgrade {
         Ok(_) if !registry.quota(vhost).lets_in(request.origin) => {
@@ -51,6 +54,20 @@ pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
             consumed,
         },
         Err(refusal) => refused(refusal, Some(vhost)),
+    }
+}
+
+/// A path that is no vhost's.
+fn handle_elsewhere(request: &Request<'_>, registry: &Registry) -> Upgrade {
+    let script = Script::at(request.path).filter(|&(script, path)| {
+        !request.asks_upgrade && (script == Script::Library || registry.vhost(path).is_some())
+    });
+    let Some((script, _)) = script else {
+        return refused(Refusal::NotFound, None);
+    };
+    match ScriptAnswer::to(request, script) {
+        Ok(answer) => Upgrade::Script(answer),
+        Err(refusal) => refused(refusal, None),
     }
 }
 

@@ -21,6 +21,12 @@ impl Pump {
                 self.refuse_upgrade(conn, &refusal);
                 bytes.len()
             }
+            Upgrade::Script(answer) => {
+                let mut response = Vec::new();
+                answer.write(&mut response);
+                self.close_with(conn, &response);
+                bytes.len()
+            }
             Upgrade::Accepted {
                 vhost,
                 key,

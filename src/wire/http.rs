@@ -1,4 +1,9 @@
-//! The upgrade from HTTP/1.1 to WebSocket (spec 3.1, RFC 6455 section 4).
+//! The upgrade from HTTP/1.1 to WebSocket (spec 3.1, RFC 6455 section 4), and the
+//! scripts that browsers get on the same port.
+
+mod script;
+
+pub use script::{Script, ScriptAnswer};
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,14 +16,31 @@ use crate::limits::{UPGRADE_BYTES_MAX, UPGRADE_HEADERS_MAX};
 /// are here and the caller keeps the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
+    /// What is to be done with the path.
+    pub method: Method,
     /// The path as sent, without the query; nothing in it is percent-decoded.
     pub path: &'a str,
     /// What follows the first question mark.
     pub query: Option<&'a str>,
     /// Where the browser's page came from, if it tells.
     pub origin: Option<&'a [u8]>,
+    /// The tags of copies that the client has.
+    pub if_none_match: Option<&'a [u8]>,
+    /// Whether an upgrade to WebSocket is asked for, good or bad.
+    pub asks_upgrade: bool,
     /// Whether the request is a good upgrade.
     pub upgrade: Result<UpgradeKey, Refusal>,
+}
+
+/// The method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `HEAD`.
+    Head,
+    /// Any other.
+    Other,
 }
 
 impl Request<'_> {
@@ -53,9 +75,12 @@ pub enum Refusal {
     /// 404: no such vhost.
     #[error("no such vhost")]
     NotFound,
-    /// 405: not a GET.
-    #[error("only GET is allowed")]
-    MethodNotAllowed,
+    /// 405: none of these methods.
+    #[error("only {allow} is allowed")]
+    MethodNotAllowed {
+        /// As the `Allow` header has them.
+        allow: &'static str,
+    },
     /// 408: the request did not come in time.
     #[error("request took too long")]
     Timeout,
@@ -94,9 +119,13 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refus
     let (path, query) = split_target(request.path.unwrap_or_default())
         .ok_or(Refusal::BadRequest("target is not a path"))?;
     let headers = Headers::collect(request.headers);
-    let origin = headers.origin.value;
-    let upgrade = if request.method != Some("GET") {
-        Err(Refusal::MethodNotAllowed)
+    let method = match request.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        _ => Method::Other,
+    };
+    let upgrade = if method != Method::Get {
+        Err(Refusal::MethodNotAllowed { allow: "GET" })
     } else if request.version != Some(1) {
         Err(Refusal::BadRequest("upgrade needs HTTP/1.1"))
     } else {
@@ -104,9 +133,12 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refus
     };
     Ok(Some((
         Request {
+            method,
             path,
             query,
-            origin,
+            origin: headers.origin.value,
+            if_none_match: headers.if_none_match,
+            asks_upgrade: headers.upgrade,
             upgrade,
         },
         consumed,
@@ -143,6 +175,7 @@ struct Headers<'a> {
     origin: Single<'a>,
     key: Single<'a>,
     version: Single<'a>,
+    if_none_match: Option<&'a [u8]>,
     upgrade: bool,
     connection: bool,
     body: bool,
@@ -175,6 +208,8 @@ impl<'a> Headers<'a> {
                 found.key.put(header.value);
             } else if is("Sec-WebSocket-Version") {
                 found.version.put(header.value);
+            } else if is("If-None-Match") {
+                found.if_none_match = Some(header.value);
             } else if is("Upgrade") {
                 found.upgrade |= lists(header.value, b"websocket");
             } else if is("Connection") {
@@ -284,7 +319,7 @@ impl Refusal {
             Self::BadRequest(_) => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
-            Self::MethodNotAllowed => 405,
+            Self::MethodNotAllowed { .. } => 405,
             Self::Timeout => 408,
             Self::WrongVersion => 426,
             Self::TooManyRequests => 429,
@@ -299,7 +334,7 @@ impl Refusal {
             Self::BadRequest(_) => "Bad Request",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
-            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::MethodNotAllowed { .. } => "Method Not Allowed",
             Self::Timeout => "Request Timeout",
             Self::WrongVersion => "Upgrade Required",
             Self::TooManyRequests => "Too Many Requests",
@@ -312,7 +347,7 @@ impl Refusal {
     pub fn write(&self, out: &mut Vec<u8>) {
         let more = match self {
             Self::MovedPermanently(location) => format!("Location: {location}\r\n"),
-            Self::MethodNotAllowed => "Allow: GET\r\n".into(),
+            Self::MethodNotAllowed { allow } => format!("Allow: {allow}\r\n"),
             Self::WrongVersion => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".into(),
             _ => String::new(),
         };

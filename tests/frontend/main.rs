@@ -15,6 +15,7 @@ mod lenient;
 mod order;
 mod presence;
 mod raw;
+mod scripts;
 mod sizes;
 mod slow;
 mod subscribe;

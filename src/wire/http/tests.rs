@@ -100,7 +100,10 @@ fn bad_upgrades_hs_09_to_hs_12() {
     assert_eq!(request(&missing).upgrade, Err(Refusal::WrongVersion));
     for method in ["POST", "HEAD", "OPTIONS", "FOO"] {
         let text = GOOD.replace("GET", method);
-        assert_eq!(request(&text).upgrade, Err(Refusal::MethodNotAllowed));
+        assert_eq!(
+            request(&text).upgrade,
+            Err(Refusal::MethodNotAllowed { allow: "GET" })
+        );
     }
 }
 
@@ -208,7 +211,11 @@ fn refusals_are_whole_responses() {
         (Refusal::BadRequest("why"), "400", ""),
         (Refusal::Forbidden, "403", ""),
         (Refusal::NotFound, "404", ""),
-        (Refusal::MethodNotAllowed, "405", "Allow: GET\r\n"),
+        (
+            Refusal::MethodNotAllowed { allow: "GET" },
+            "405",
+            "Allow: GET\r\n",
+        ),
         (Refusal::Timeout, "408", ""),
         (
             Refusal::WrongVersion,
