@@ -28,9 +28,11 @@ export interface ChannelEvent {
 }
 /** @internal What a channel needs of its connection. */
 export interface Link {
-    send(message: Data, channel: Channel): boolean;
+    send(message: Data, channel: Channel, isTrigger: boolean): boolean;
     leave(channel: Channel, data?: Data): void;
 }
+/** @internal The broker would refuse it, and could not say which it was. */
+export declare function expectEvent(name: string): void;
 /** A subscription. It outlives connections: after each the broker is asked anew. */
 export declare class Channel {
     #private;
@@ -41,6 +43,10 @@ export declare class Channel {
     state: "joining" | "joined" | "left";
     /** Who is there; always empty but on presence channels. */
     readonly members: Members;
+    /** @internal When the subscription was lost with its connection, in Unix milliseconds. */
+    lostAt: number | undefined;
+    /** @internal How often restoring it was refused since. */
+    refusals: number;
     /** @internal */
     constructor(name: string, 
     /** @internal */ options: JoinOptions, link: Link);

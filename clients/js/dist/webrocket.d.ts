@@ -20,6 +20,8 @@ export interface Options {
     maxBuffered?: number;
     /** How fast to come back. */
     backoff?: BackoffOptions;
+    /** Milliseconds from an attempt to the broker's greeting; 20,000 unless told. Past it another follows. */
+    connectTimeoutMs?: number;
     /** Tell everything to the console. */
     debug?: boolean;
     /** A number from 0 to 1, for the jitter. */
@@ -47,9 +49,9 @@ export interface Events {
     authenticated: [];
     /** A channel is joined, for the first time or again. */
     joined: [channel: Channel];
-    /** A channel was left, or the broker has closed it. */
+    /** A channel was left, refused, or closed by the backend. */
     left: [channel: Channel];
-    /** All channels are joined again; what was sent meanwhile has passed them by. */
+    /** These channels are joined again; what was sent meanwhile has passed them by. */
     missed: [told: {
         channels: string[];
         sinceMs: number;
@@ -75,7 +77,7 @@ export declare class WebRocket {
     constructor(
     /** As `ws://host:8080/vhost`. */
     url: string, options?: Options);
-    /** Connects, where it has not yet or was closed. */
+    /** Connects, where it has not yet or was closed. Throws what `new WebSocket(url)` throws. */
     connect(): void;
     /** Says goodbye and stays closed. Channels are forgotten with what waits for them. */
     close(): void;
@@ -102,13 +104,14 @@ export declare class WebRocket {
     broadcast(channel: string, event: string, data?: Data): boolean;
     /**
      * Sends an event to a worker of the backend. Needs authentication, and waits for
-     * it. False where too much waits already: it is not sent then.
+     * it. False where there is none, or too much waits already: it is not sent then.
      */
     trigger(event: string, data?: Data): boolean;
     /**
      * Authenticates this connection and every later one. The source is a URL that
      * answers `{"token": "..."}` (`/webrocket/auth.json` unless told), or a function.
-     * Resolves when the broker has taken a token, rejects when one was refused.
+     * Resolves when the broker has taken a token. Rejects when the first was not to be
+     * had or not taken; attempts go on all the same, as slowly as those to connect.
      */
     authenticate(source?: TokenSource): Promise<void>;
 }

@@ -34,8 +34,13 @@ export interface ChannelEvent {
 
 /** @internal What a channel needs of its connection. */
 export interface Link {
-  send(message: Data, channel: Channel): boolean;
+  send(message: Data, channel: Channel, isTrigger: boolean): boolean;
   leave(channel: Channel, data?: Data): void;
+}
+
+/** @internal The broker would refuse it, and could not say which it was. */
+export function expectEvent(name: string): void {
+  if (!name || name.startsWith(":")) throw new TypeError(`no event can have the name ${JSON.stringify(name)}`);
 }
 
 /** A subscription. It outlives connections: after each the broker is asked anew. */
@@ -44,6 +49,10 @@ export class Channel {
   state: "joining" | "joined" | "left" = "joining";
   /** Who is there; always empty but on presence channels. */
   readonly members = new Members();
+  /** @internal When the subscription was lost with its connection, in Unix milliseconds. */
+  lostAt: number | undefined;
+  /** @internal How often restoring it was refused since. */
+  refusals = 0;
   readonly #events = new Emitter<Record<string, [data: Data, meta: Meta]>>();
 
   /** @internal */
@@ -78,9 +87,10 @@ export class Channel {
    * was left: it is not sent then.
    */
   broadcast(event: string, data: Data = {}, { trigger }: BroadcastOptions = {}): boolean {
+    expectEvent(event);
     const broadcast: Data = { channel: this.name, event, data };
     if (trigger) broadcast["trigger"] = trigger;
-    return this.link.send({ broadcast }, this);
+    return this.link.send({ broadcast }, this, trigger !== undefined && trigger !== "");
   }
 
   /** Ends the subscription; other members see `data` with it. */
