@@ -39,13 +39,12 @@ pub(super) struct Arguments {
 /// The node's name, and its cookie's.
 const NODE: &str = "demo";
 
-/// Open to everybody; the chat.
-const LOBBY: &str = "lobby";
+/// Each is open to everybody, with a channel beside it that tells who is there.
+const ROOMS: [&str; 3] = ["lobby", "backstage", "random"];
 
-/// Who is here.
-const ROOM: &str = "presence-lobby";
+/// The channels that a single access token of the page is good for.
+const MEMBERS: &str = "presence-(lobby|backstage|random)";
 
-/// Gets its single access tokens from the page's own backend.
 const VHOST: &str = "/demo";
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -106,27 +105,34 @@ async fn open_world(node: &Node) -> Result<String, Failure> {
     let handle = node.handle();
     let path = VhostPath::parse(VHOST).ok_or(crate::control::Error::InvalidPath)?;
     let vhost = handle.create_vhost(path.clone()).await?;
-    for name in [LOBBY, ROOM] {
-        let name = ChannelName::parse(name).ok_or(crate::control::Error::InvalidChannelName)?;
-        handle.open_channel(path.clone(), name).await?;
+    for room in ROOMS {
+        for name in [room, &format!("presence-{room}")] {
+            let name = ChannelName::parse(name).ok_or(crate::control::Error::InvalidChannelName)?;
+            handle.open_channel(path.clone(), name).await?;
+        }
     }
     Ok(vhost.token.to_string())
 }
 
-/// What the page triggers with a line that begins with a slash.
+/// What the page says with a line that begins with a slash.
 #[derive(Deserialize)]
 struct Command {
     text: String,
+    channel: String,
 }
 
-/// The worker's part: an answer for everybody.
+/// The worker's part: an answer for everybody in the room.
 async fn answer(client: &Client, event: &Event) {
     let Ok(command) = event.deserialize::<Command>() else {
         return;
     };
+    // Whoever triggers it by hand may name any channel.
+    if !ROOMS.contains(&&*command.channel) {
+        return;
+    }
     let text = commands::answer(&command.text);
     let payload = json!({ "from": "worker", "text": text });
-    if let Err(error) = client.broadcast(LOBBY, "answer", &payload).await {
+    if let Err(error) = client.broadcast(&command.channel, "answer", &payload).await {
         tracing::warn!(%error, "answer not broadcast");
     }
 }
@@ -137,7 +143,7 @@ fn announce(node: &Node, page: SocketAddr, url: &str, storage: &Path) {
     println!("admin    http://{}", node.admin_addr());
     println!("\nTry:");
     println!(
-        "  cargo run --release -p kosmonaut -- broadcast {url} {LOBBY} message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"
+        "  cargo run --release -p kosmonaut -- broadcast {url} lobby message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"
     );
     println!("  cargo run --release -p kosmonaut -- listen {url}");
     println!("  cargo run --release -p loadgen -- --self-host --clients 1000");

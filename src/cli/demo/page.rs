@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::Router;
 use axum::extract::{self, Query};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kosmonaut::Client;
@@ -19,10 +19,6 @@ pub(super) struct State {
     pub(super) websocket: SocketAddr,
 }
 
-/// Everything is in the page; it connects to the broker and to its own origin.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// Characters of a name, as the page's input has them.
 const NAME_CHARS_MAX: usize = 24;
 
@@ -30,25 +26,63 @@ const NAME_CHARS_MAX: usize = 24;
 pub(super) async fn serve(listener: tokio::net::TcpListener, state: State) {
     let router = Router::new()
         .route("/", get(page))
-        .route("/config.json", get(config))
-        .route("/auth.json", get(authenticate))
+        .route("/demo.js", get(script))
+        .route("/demo.css", get(style))
+        .route("/webrocket/auth.json", get(authenticate))
         .with_state(state);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the page is gone");
     }
 }
 
-async fn page() -> impl IntoResponse {
+/// The page loads two scripts, its own and the broker's, and connects to both.
+async fn page(extract::State(state): extract::State<State>, headers: HeaderMap) -> Response {
+    let asked = headers.get(header::HOST).and_then(|it| it.to_str().ok());
+    let broker = format!("{}:{}", host(asked), state.websocket.port());
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; script-src 'self' http://{broker}; img-src data:; \
+         connect-src 'self' ws://{broker}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let page = include_str!("page.html").replace("{broker}", &format!("http://{broker}"));
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, &policy),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, include_str!("page.html"))
+    (headers, page).into_response()
 }
 
-async fn config(extract::State(state): extract::State<State>) -> Response {
-    Json(json!({ "port": state.websocket.port(), "vhost": super::VHOST })).into_response()
+/// The name that the browser has for this machine; the broker's port is beside the page's.
+fn host(asked: Option<&str>) -> &str {
+    let without_port = |asked: &'_ str| match asked.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.len(),
+        _ => asked.len(),
+    };
+    let is_name = |name: &&str| {
+        let may = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        !name.is_empty() && name.chars().all(may)
+    };
+    asked
+        .map(|asked| &asked[..without_port(asked)])
+        .filter(is_name)
+        .unwrap_or("127.0.0.1")
+}
+
+async fn script() -> impl IntoResponse {
+    asset("text/javascript; charset=utf-8", include_str!("page.js"))
+}
+
+async fn style() -> impl IntoResponse {
+    asset("text/css; charset=utf-8", include_str!("page.css"))
+}
+
+fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text)
 }
 
 #[derive(Deserialize)]
@@ -67,7 +101,7 @@ async fn authenticate(
     }
     match state
         .client
-        .request_single_access_token(name, super::ROOM)
+        .request_single_access_token(name, super::MEMBERS)
         .await
     {
         Ok(token) => Json(json!({ "token": token.as_str() })).into_response(),
@@ -75,5 +109,40 @@ async fn authenticate(
             tracing::warn!(%error, "no single access token");
             StatusCode::BAD_GATEWAY.into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page is also the shortest example of the API.
+    const LINES_MAX: usize = 150;
+
+    #[test]
+    fn the_script_is_short() {
+        let lines = include_str!("page.js").lines();
+        let longest = lines.clone().map(str::len).max().unwrap_or_default();
+        assert!(lines.count() < LINES_MAX);
+        assert!(longest <= 130, "{longest} bytes in a line");
+    }
+
+    #[test]
+    fn the_host_is_the_browsers_name_for_it_and_nothing_else() {
+        for (asked, name) in [
+            ("localhost:8083", "localhost"),
+            ("localhost", "localhost"),
+            ("192.0.2.7:80", "192.0.2.7"),
+            ("[::1]:8083", "[::1]"),
+            ("demo_1.example.org", "demo_1.example.org"),
+            ("", "127.0.0.1"),
+            (":8083", "127.0.0.1"),
+            ("a b:1", "127.0.0.1"),
+            ("x;script-src *:1", "127.0.0.1"),
+            ("\"><script>", "127.0.0.1"),
+        ] {
+            assert_eq!(host(Some(asked)), name, "{asked}");
+        }
+        assert_eq!(host(None), "127.0.0.1");
     }
 }
