@@ -178,9 +178,9 @@ function fail(text) {
 const [url = process.env.WEBROCKET_URL, ...surplus] = process.argv.slice(2);
 if (!url || surplus.length > 0) fail("usage: backend.mjs [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)");
 const broker = parseUrl(url);
-const browserUrl = process.env.WEBROCKET_BROWSER_URL ?? "http://127.0.0.1:8080/example";
-const page = readFileSync(new URL("../page.html", import.meta.url), "utf8").replace("{browser_url}", browserUrl);
-const listen = process.env.LISTEN ?? "127.0.0.1:8000";
+const browserUrl = process.env.WEBROCKET_BROWSER_URL || "http://127.0.0.1:8080/example";
+const page = readFileSync(new URL("../page.html", import.meta.url), "utf8").replace("{browser_url}", () => browserUrl);
+const listen = process.env.LISTEN || "127.0.0.1:8000";
 const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(listen) ?? [];
 if (!host || port > 65535) fail(`cannot listen on ${listen}: not of the form host:port`);
 

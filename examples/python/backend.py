@@ -3,8 +3,8 @@
 
 Usage: backend.py [wr://TOKEN@host:port/vhost]
 
-The URL, LISTEN and WEBROCKET_BROWSER_URL may also come from the environment;
-see ../README.md.
+The URL may also come from the environment, as LISTEN and WEBROCKET_BROWSER_URL
+do; see ../README.md.
 """
 
 import html
@@ -44,6 +44,10 @@ class Refused(Exception):
         self.code = code
 
 
+# What may pass: the connection, or an answer that makes no sense, or a refusal.
+LOST = (OSError, ValueError, LookupError, Refused)
+
+
 class Broker:
     def __init__(self, url):
         parts = URL.fullmatch(url)
@@ -53,8 +57,6 @@ class Broker:
         self.host, self.port = host.strip("[]"), int(port or 8081)
         if not 1 <= self.port <= 65535:
             sys.exit("backend: the URL's port is not a number from 1 to 65535")
-        # Where browsers find the broker, unless told.
-        self.browser_url = f"http://{host}:8080{self.vhost}"
 
     def connect(self, role, *frames, timeout):
         """A connection whose first packet begins with the vhost, its token and an id of ours."""
@@ -70,7 +72,7 @@ class Broker:
         """One request is one connection; gives the answer's frames after the command."""
         with self.connect("req", *frames, timeout=REQUEST_TIMEOUT_S) as connection:
             with connection.makefile("rb") as stream:
-                return answer(receive(stream))
+                return receive(stream)[1:]
 
 
 def send(connection, *frames):
@@ -79,26 +81,20 @@ def send(connection, *frames):
 
 
 def receive(stream):
-    frames, room, ended = [], PACKET_BYTES_MAX, False
+    """The next packet's frames, the command first."""
+    frames, room = [], PACKET_BYTES_MAX
     while True:
         line = stream.readline(room)
         room -= len(line)
         if not line.endswith(b"\n"):
             raise ConnectionError("packet too large" if room <= 0 else "connection closed by the broker")
-        if line != b"\r\n":
-            frames.append(line[:-1].decode())
-            ended = False
-        elif ended:
-            return frames
-        else:
-            ended = True
-
-
-def answer(packet):
-    command, *frames = packet or [""]
-    if command == "ER" and frames:
-        raise Refused(frames[0])
-    return command, frames
+        if line == b"\r\n":
+            stream.readline(room)  # the other half of the packet's end
+            break
+        frames.append(line[:-1].decode())
+    if frames[0] == "ER":
+        raise Refused(frames[1])
+    return frames
 
 
 def work(broker):
@@ -110,13 +106,13 @@ def work(broker):
                 broker.request("OC", channel)  # does no harm to one that is open
             with broker.connect("dlr", "RD", timeout=SILENCE_MAX_S) as connection:
                 with connection.makefile("rb") as stream:
-                    answer(receive(stream))  # the first HB: the worker is registered
+                    receive(stream)  # the first HB: the worker is registered
                     log("worker ready")
                     attempt = 0
                     send(connection, "HB")
                     take_turns(broker, connection, stream)
             cause = "the broker says goodbye"
-        except (OSError, ValueError, Refused) as error:
+        except LOST as error:
             if isinstance(error, Refused) and error.code == "402":
                 return error
             cause = error
@@ -129,10 +125,10 @@ def work(broker):
 
 def take_turns(broker, connection, stream):
     while True:
-        command, frames = answer(receive(stream))
+        command, *frames = receive(stream)
         if command == "HB":
             send(connection, "HB")  # without one for 1.5 s the broker gives a worker up
-        elif command == "TR" and frames:
+        elif command == "TR":
             handle(broker, frames[0])
         elif command == "QT":
             return
@@ -160,7 +156,7 @@ def handle(broker, text):
     try:
         # Written as JSON, line feeds are \n, and the payload is one frame.
         broker.request("BC", channel, "answer", json.dumps({"text": reply}))
-    except (OSError, ValueError, Refused) as error:
+    except LOST as error:
         log(f"answer not sent: {error}")
 
 
@@ -181,11 +177,10 @@ class Pages(BaseHTTPRequestHandler):
         status, body = 200, {}
         try:
             if NAME.fullmatch(name):
-                command, frames = self.server.broker.request("AT", name, PERMISSION)
-                body["token"] = frames[0]
+                [body["token"]] = self.server.broker.request("AT", name, PERMISSION)
             else:
                 status, body["error"] = 400, "name: 1 to 32 letters, digits, _ or -"
-        except (OSError, ValueError, IndexError, Refused) as error:
+        except LOST as error:
             log(f"no token: {error}")
             status, body["error"] = 503, "the broker gives no token"
         return status, "application/json", json.dumps(body).encode()
@@ -209,9 +204,9 @@ def log(text):
 def main():
     url = sys.argv[1] if len(sys.argv) == 2 else os.environ.get("WEBROCKET_URL")
     if len(sys.argv) > 2 or not url:
-        sys.exit("usage: backend.py [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)")
+        sys.exit("backend: usage: backend.py [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)")
     broker = Broker(url)
-    browser_url = os.environ.get("WEBROCKET_BROWSER_URL", broker.browser_url)
+    browser_url = os.environ.get("WEBROCKET_BROWSER_URL", "http://127.0.0.1:8080/example")
     page = (Path(__file__).parent.parent / "page.html").read_text(encoding="utf-8")
     listen = os.environ.get("LISTEN", "127.0.0.1:8000")
     host, _, port = listen.rpartition(":")

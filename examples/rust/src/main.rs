@@ -141,8 +141,8 @@ async fn handle(client: Client, event: Event) {
         "time" => humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         _ => "commands: echo TEXT, time".to_owned(),
     };
-    let sent = client.broadcast(&channel, "answer", &json!({ "text": reply }));
-    if let Err(error) = sent.await {
+    let answer = json!({ "text": reply });
+    if let Err(error) = client.broadcast(&channel, "answer", &answer).await {
         log(format_args!("answer not sent: {error}"));
     }
 }
