@@ -135,9 +135,9 @@ def handle(broker, text)
     return log "ignored a trigger that is no command, or malformed"
   end
 
-  verb, rest = line.split(" ", 2)
+  verb, _, rest = line.partition(" ")
   reply = case verb
-          when "echo" then rest.to_s
+          when "echo" then rest
           when "time" then Time.now.utc.iso8601
           else "commands: echo TEXT, time"
           end
