@@ -308,6 +308,11 @@ fn what_is_wrong_is_said_in_one_line(language: Language) {
         (None, "127.0.0.1:0", "usage:"),
         (Some(&*url), &*held, "cannot listen on 127.0.0.1:"),
         (Some(&*url), "nonsense", "cannot listen on nonsense"),
+        (
+            Some(&*url),
+            "127.0.0.1:65536",
+            "cannot listen on 127.0.0.1:65536",
+        ),
     ] {
         let mut command = language.command();
         command.args(argument).env("LISTEN", listen);

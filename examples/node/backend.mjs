@@ -94,8 +94,10 @@ async function work(broker) {
       cause = error.message;
     }
     // A random delay: the backends of a broker that restarts shall not return at once.
-    const delayMs = Math.random() * Math.min(RETRY_DELAY_MAX_MS, RETRY_DELAY_FIRST_MS * 2 ** attempt);
-    log(`no broker at ${broker.host}:${broker.port}: ${cause}; next attempt in ${(delayMs / 1000).toFixed(1)} s`);
+    const delayMaxMs = Math.min(RETRY_DELAY_MAX_MS, RETRY_DELAY_FIRST_MS * 2 ** attempt);
+    const delayMs = Math.random() * delayMaxMs;
+    const delay = `${(delayMs / 1000).toFixed(1)} s`;
+    log(`no broker at ${broker.host}:${broker.port}: ${cause}; next attempt in ${delay}`);
     await sleep(delayMs);
   }
 }
@@ -162,7 +164,8 @@ async function serve(broker, page, { url }, response) {
     const [code, answer] = await auth(broker, new URLSearchParams(query).get("name") ?? "");
     [status, kind, body] = [code, "application/json", JSON.stringify(answer)];
   }
-  response.writeHead(status, { "Content-Type": kind, "Cache-Control": "no-store" }); // a token works once
+  // A token works once.
+  response.writeHead(status, { "Content-Type": kind, "Cache-Control": "no-store" });
   response.end(body);
 }
 
@@ -176,10 +179,13 @@ function fail(text) {
 }
 
 const [url = process.env.WEBROCKET_URL, ...surplus] = process.argv.slice(2);
-if (!url || surplus.length > 0) fail("usage: backend.mjs [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)");
+if (!url || surplus.length > 0) {
+  fail("usage: backend.mjs [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)");
+}
 const broker = parseUrl(url);
 const browserUrl = process.env.WEBROCKET_BROWSER_URL || "http://127.0.0.1:8080/example";
-const page = readFileSync(new URL("../page.html", import.meta.url), "utf8").replace("{browser_url}", () => browserUrl);
+const page = readFileSync(new URL("../page.html", import.meta.url), "utf8")
+  .replace("{browser_url}", () => browserUrl.replaceAll("&", "&amp;").replaceAll('"', "&quot;"));
 const listen = process.env.LISTEN || "127.0.0.1:8000";
 const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(listen) ?? [];
 if (!host || port > 65535) fail(`cannot listen on ${listen}: not of the form host:port`);

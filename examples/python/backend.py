@@ -87,7 +87,8 @@ def receive(stream):
         line = stream.readline(room)
         room -= len(line)
         if not line.endswith(b"\n"):
-            raise ConnectionError("packet too large" if room <= 0 else "connection closed by the broker")
+            cause = "packet too large" if room <= 0 else "connection closed by the broker"
+            raise ConnectionError(cause)
         if line == b"\r\n":
             stream.readline(room)  # the other half of the packet's end
             break

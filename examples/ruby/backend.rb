@@ -202,14 +202,17 @@ def log(text)
 end
 
 url = ARGV.first || ENV.fetch("WEBROCKET_URL", nil)
-abort "backend: usage: backend.rb [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)" if !url || ARGV.size > 1
+if !url || ARGV.size > 1
+  abort "backend: usage: backend.rb [wr://TOKEN@host:port/vhost] (or WEBROCKET_URL)"
+end
 broker = Broker.new(url)
 browser_url = ENV.fetch("WEBROCKET_BROWSER_URL", "http://127.0.0.1:8080/example")
-page = File.read("#{__dir__}/../page.html", encoding: "UTF-8").sub("{browser_url}") { CGI.escapeHTML(browser_url) }
+page = File.read("#{__dir__}/../page.html", encoding: "UTF-8")
+page = page.sub("{browser_url}") { CGI.escapeHTML(browser_url) }
 listen = ENV.fetch("LISTEN", "127.0.0.1:8000")
 host, port = /\A(.+):([0-9]{1,5})\z/.match(listen)&.captures
 begin
-  raise SocketError, "not of the form host:port" unless host
+  raise SocketError, "not of the form host:port" unless host && port.to_i <= 65_535
 
   server = TCPServer.new(host, port.to_i)
 rescue SystemCallError, SocketError => error
