@@ -292,7 +292,8 @@ impl Drop for Serve {
     }
 }
 
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+/// The lines of a pipe, as they come.
+pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
