@@ -431,6 +431,11 @@ pub const MONITOR_SAMPLES_MAX: usize = 512;
 /// until the terminal has taken what was drawn.
 pub const MONITOR_NEWS_MAX: usize = 64;
 
+/// Time that a browser's session with the dashboard lasts; the dashboard begins
+/// another one long before, for as long as it is open. A working day: who left
+/// the page must log in again the next one. Past it: 403.
+pub const ADMIN_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

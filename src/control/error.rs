@@ -37,6 +37,12 @@ pub enum Error {
     /// The data of an event is no JSON object, or nested too deep. The caller recovers.
     #[error("event data is no object")]
     InvalidEventData,
+    /// No user can have this identifier: it is empty or too long. The caller recovers.
+    #[error("invalid uid")]
+    InvalidUid,
+    /// The permission is no regular expression. The caller recovers.
+    #[error("invalid permission")]
+    InvalidPermission,
     /// Control or a shard did not answer in time. The caller tries again later.
     #[error("no answer in time")]
     NoAnswer,

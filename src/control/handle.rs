@@ -6,10 +6,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::Error;
 use super::observe::Overview;
 use super::registry::{Edit, Homed, Numbers, Reply};
+use crate::hub::envelope::Grant;
 use crate::hub::question::{Finding, Question};
 use crate::limits::INQUIRIES_MAX;
 use crate::meter::StoreMeter;
-use crate::model::{AccessToken, ChannelName, Quotas, ShardId, VhostId, VhostPath, WorkerId};
+use crate::model::{
+    AccessToken, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId, VhostPath, WorkerId,
+};
 
 /// How the rest of the process talks to control. Cheap to clone.
 ///
@@ -45,6 +48,7 @@ pub(super) enum Command {
     Vhost(VhostPath, Answer<VhostInfo>),
     Channels(VhostPath, Answer<Vec<ChannelName>>),
     Workers(VhostPath, Answer<Vec<WorkerId>>),
+    IssueToken(VhostPath, Box<Grant>, Answer<SingleAccessToken>),
     VhostId(VhostPath, Answer<VhostId>),
     PathsOf(Vec<VhostId>, Answer<Vec<Option<VhostPath>>>),
     Home(VhostPath, ChannelName, Answer<Homed>),
@@ -174,6 +178,19 @@ impl Handle {
     /// [`Error::VhostNotFound`].
     pub async fn workers(&self, path: VhostPath) -> Result<Vec<WorkerId>, Error> {
         self.ask(|answer| Command::Workers(path, answer)).await
+    }
+
+    /// A single access token for the bearer of this grant, whose pattern compiles.
+    ///
+    /// # Errors
+    /// [`Error::VhostNotFound`], and those of any change.
+    pub(super) async fn issue_token(
+        &self,
+        path: VhostPath,
+        grant: Grant,
+    ) -> Result<SingleAccessToken, Error> {
+        self.ask(|answer| Command::IssueToken(path, Box::new(grant), answer))
+            .await
     }
 
     /// Waits like [`Self::settle`], then tells every shard to take connections.

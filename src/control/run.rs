@@ -223,6 +223,10 @@ impl Desk {
             Command::Vhost(path, answer) => drop(answer.send(self.registry.vhost(&path))),
             Command::Channels(path, answer) => drop(answer.send(self.registry.channels(&path))),
             Command::Workers(path, answer) => drop(answer.send(self.registry.workers(&path))),
+            Command::IssueToken(path, grant, answer) => {
+                self.registry
+                    .handle_token_wanted(&path, grant, now_ms(), answer);
+            }
             Command::VhostId(path, answer) => drop(answer.send(self.registry.vhost_id(&path))),
             Command::PathsOf(ids, answer) => drop(answer.send(Ok(self.registry.paths_of(&ids)))),
             Command::Home(path, name, answer) => {

@@ -23,6 +23,9 @@ pub struct Stats {
     pub top_channels: Vec<ChannelStats>,
     /// From a broadcast accepted to its last subscriber on a shard written.
     pub latency: Vec<Bucket>,
+    /// Memory of the process; missing where `/proc` does not tell.
+    #[serde(default)]
+    pub memory: Option<Memory>,
     /// How far each limit of this node is, the one that binds first in front.
     pub headroom: Vec<Headroom>,
 }
@@ -103,6 +106,18 @@ pub struct Bucket {
     pub le_us: Option<u64>,
     /// How many fell into it.
     pub count: u64,
+}
+
+/// Memory of the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NodeMemory)]
+pub struct Memory {
+    /// Resident bytes.
+    pub resident_bytes: u64,
+    /// How far they grew for each connection there is, beside the kernel's
+    /// buffers; missing without connections.
+    #[serde(default)]
+    pub connection_bytes: Option<u64>,
 }
 
 /// How far one limit is.

@@ -144,7 +144,7 @@ impl Node {
         }
         let facts = NodeFacts {
             name: node_name,
-            is_local: websocket_addr.ip().is_loopback(),
+            websocket_addr,
         };
         let observed = meters.clone();
         let observe = |handle| Observer::new(facts, clock, observed, handle);

@@ -12,6 +12,8 @@ use kosmonaut::Client;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::control::host_of;
+
 /// What the page's handlers need.
 #[derive(Clone)]
 pub(super) struct State {
@@ -38,7 +40,7 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, state: State) {
 /// The page loads two scripts, its own and the broker's, and connects to both.
 async fn page(extract::State(state): extract::State<State>, headers: HeaderMap) -> Response {
     let asked = headers.get(header::HOST).and_then(|it| it.to_str().ok());
-    let broker = format!("{}:{}", host(asked), state.websocket.port());
+    let broker = format!("{}:{}", host_of(asked), state.websocket.port());
     let policy = format!(
         "default-src 'none'; style-src 'self'; script-src 'self' http://{broker}; img-src data:; \
          connect-src 'self' ws://{broker}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,22 +52,6 @@ async fn page(extract::State(state): extract::State<State>, headers: HeaderMap) 
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, page).into_response()
-}
-
-/// The name that the browser has for this machine; the broker's port is beside the page's.
-fn host(asked: Option<&str>) -> &str {
-    let without_port = |asked: &'_ str| match asked.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.len(),
-        _ => asked.len(),
-    };
-    let is_name = |name: &&str| {
-        let may = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        !name.is_empty() && name.chars().all(may)
-    };
-    asked
-        .map(|asked| &asked[..without_port(asked)])
-        .filter(is_name)
-        .unwrap_or("127.0.0.1")
 }
 
 async fn script() -> impl IntoResponse {
@@ -114,8 +100,6 @@ async fn authenticate(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// The page is also the shortest example of the API.
     const LINES_MAX: usize = 150;
 
@@ -125,24 +109,5 @@ mod tests {
         let longest = lines.clone().map(str::len).max().unwrap_or_default();
         assert!(lines.count() < LINES_MAX);
         assert!(longest <= 130, "{longest} bytes in a line");
-    }
-
-    #[test]
-    fn the_host_is_the_browsers_name_for_it_and_nothing_else() {
-        for (asked, name) in [
-            ("localhost:8083", "localhost"),
-            ("localhost", "localhost"),
-            ("192.0.2.7:80", "192.0.2.7"),
-            ("[::1]:8083", "[::1]"),
-            ("demo_1.example.org", "demo_1.example.org"),
-            ("", "127.0.0.1"),
-            (":8083", "127.0.0.1"),
-            ("a b:1", "127.0.0.1"),
-            ("x;script-src *:1", "127.0.0.1"),
-            ("\"><script>", "127.0.0.1"),
-        ] {
-            assert_eq!(host(Some(asked)), name, "{asked}");
-        }
-        assert_eq!(host(None), "127.0.0.1");
     }
 }

@@ -193,6 +193,13 @@ pub(super) struct Subscription {
     pub(super) links: Vec<Link>,
 }
 
+/// A single access token.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenAnswer {
+    /// What the user's browser authenticates with; it works once.
+    pub(super) token: String,
+}
+
 /// How many sessions were disconnected.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Disconnected {

@@ -1,15 +1,14 @@
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answers::{Everywhere, Refusal};
+use super::body::read_json;
 use super::channels::open;
 use super::names::{Names, OfChannel, OfSession, OfVhost};
-use super::refusal;
 use super::sessions::live;
 use crate::control::{Error, Handle};
 use crate::hub::question::OperatorEvent;
@@ -77,15 +76,8 @@ pub(super) async fn send_session_event(
 impl<S: Send + Sync> FromRequest<S> for Event {
     type Rejection = Response;
 
-    /// Whatever the `Content-Type` says: nothing but JSON can be meant.
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(IntoResponse::into_response)?;
-        serde_json::from_slice(&body).map_err(|error| {
-            let text = format!("body is no event: {error}");
-            refusal(StatusCode::BAD_REQUEST, &text)
-        })
+        read_json(request, state, "body is no event").await
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod access;
 mod answers;
+mod body;
 mod channels;
+mod dashboard;
 mod events;
 mod gate;
 mod limit;
@@ -10,11 +12,13 @@ mod names;
 mod openapi;
 mod server;
 mod sessions;
+mod tokens;
 mod vhosts;
 
 #[cfg(test)]
 mod tests;
 
+pub use dashboard::host_of;
 pub use server::serve_admin;
 
 use std::sync::Arc;
@@ -27,22 +31,22 @@ use axum::{Json, Router, middleware};
 use self::access::Access;
 use super::{Cookie, Error, Handle, Observer, observe};
 pub(super) use answers::{Everywhere, Refusal};
-pub(super) use gate::COOKIE;
+pub(super) use gate::is_operators;
 
 /// Every route; `HEAD` acts as `GET` without a body ([AD-26]).
 fn router(handle: Handle, observer: Observer, cookie: Cookie) -> Router {
-    let (gated, open) = openapi::routes(handle, observer.clone());
+    let guard = Arc::new(gate::Guard::new(cookie));
+    let (gated, open) = openapi::routes(handle, observer.clone(), Arc::clone(&guard));
     let gated = gated
         // [AD-27..29]: nothing falls through to `/`.
         .fallback(async || refusal(StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(wrong_method)
         // The gate is laid over the routes last, so that it also stands before
         // what has no route ([AD-01, AD-02]).
-        .layer(middleware::from_fn_with_state(
-            Arc::new(cookie),
-            gate::admit,
-        ));
-    let open = open.method_not_allowed_fallback(wrong_method);
+        .layer(middleware::from_fn_with_state(guard, gate::admit));
+    let open = open
+        .merge(dashboard::routes(observer.websocket_addr()))
+        .method_not_allowed_fallback(wrong_method);
     gated
         .merge(open)
         .layer(middleware::from_fn_with_state(
@@ -67,7 +71,9 @@ fn status(error: &Error) -> StatusCode {
         | Error::InvalidChannelName
         | Error::ChannelExists
         | Error::InvalidEventName
-        | Error::InvalidEventData => StatusCode::BAD_REQUEST,
+        | Error::InvalidEventData
+        | Error::InvalidUid
+        | Error::InvalidPermission => StatusCode::BAD_REQUEST,
         Error::VhostNotFound
         | Error::ChannelNotFound
         | Error::SessionNotFound

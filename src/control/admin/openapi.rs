@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +9,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{channels, events, sessions, vhosts};
+use super::gate::Guard;
+use super::{channels, dashboard, events, sessions, tokens, vhosts};
 use crate::control::{Handle, Observer, observe};
 
 /// The frame of the document; paths and schemas come from the handlers.
@@ -47,7 +50,11 @@ impl Modify for CookieScheme {
 
 /// All routes: those behind the gate, the one before it, and the document that
 /// describes both, as well as what is answered before any route is looked for.
-pub(super) fn routes(handle: Handle, observer: Observer) -> (Router, Router) {
+pub(super) fn routes(
+    handle: Handle,
+    observer: Observer,
+    guard: Arc<Guard>,
+) -> (Router, Router) {
     let gated = OpenApiRouter::with_openapi(Frame::openapi())
         .routes(routes!(vhosts::list_vhosts, vhosts::clear_vhosts))
         .routes(routes!(
@@ -56,6 +63,7 @@ pub(super) fn routes(handle: Handle, observer: Observer) -> (Router, Router) {
             vhosts::delete_vhost
         ))
         .routes(routes!(vhosts::regenerate_vhost_token))
+        .routes(routes!(tokens::issue_token))
         .routes(routes!(vhosts::show_vhost_stats))
         .routes(routes!(vhosts::list_workers))
         .routes(routes!(channels::list_channels, channels::clear_channels))
@@ -74,6 +82,7 @@ pub(super) fn routes(handle: Handle, observer: Observer) -> (Router, Router) {
         .routes(routes!(events::send_session_event))
         .routes(routes!(sessions::disconnect_user))
         .with_state(handle)
+        .merge(dashboard::session_routes(guard))
         .merge(observe::routes(observer));
     let (gated, mut document) = gated.split_for_parts();
     let open = OpenApiRouter::new().routes(routes!(describe));

@@ -27,7 +27,7 @@ pub(super) fn of(
     open: &[Option<u64>],
     now_us: u64,
 ) -> Vec<Headroom> {
-    let connected = watched.shards.iter().map(|meter| connected(meter)).sum();
+    let connected = all_connected(&watched.shards);
     let slots = (CONNECTIONS_PER_SHARD_MAX * watched.shards.len()) as u64;
     let mut load = watched.load.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all = vec![
@@ -37,11 +37,10 @@ pub(super) fn of(
     ];
     drop(load);
     if let Some(process) = process {
-        let before = watched.resident_at_start;
-        let grown = process.resident_bytes.saturating_sub(before);
         all.push(descriptors(process, open));
-        all.extend(memory(process, grown.checked_div(connected)));
-        if watched.node.is_local {
+        all.extend(memory(process, connection_bytes(watched, process)));
+        // From its own host only, as through a proxy there.
+        if watched.node.websocket_addr.ip().is_loopback() {
             all.push(ports(connected, process.ports));
         }
     }
@@ -62,6 +61,18 @@ fn core_time(busiest: (usize, f64)) -> Headroom {
         unit: "cores".into(),
         source: format!("busiest shard, {shard}, of one core"),
     }
+}
+
+/// How far resident memory grew for each connection there is; none without any.
+pub(super) fn connection_bytes(watched: &Watched, process: &Process) -> Option<u64> {
+    let grown = process
+        .resident_bytes
+        .saturating_sub(watched.resident_at_start);
+    grown.checked_div(all_connected(&watched.shards))
+}
+
+fn all_connected(shards: &[Arc<ShardMeter>]) -> u64 {
+    shards.iter().map(|meter| connected(meter)).sum()
 }
 
 /// Connections of a shard, of whatever kind.

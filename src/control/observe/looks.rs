@@ -1,7 +1,7 @@
 //! A look as [`Stats`] give it.
 
 use super::{Look, VhostOverview};
-use crate::control::stats::{Bucket, ChannelStats, ShardStats, Stats, VhostStats};
+use crate::control::stats::{Bucket, ChannelStats, Memory, ShardStats, Stats, VhostStats};
 use crate::meter::{Kind, ShardMeter, Slow};
 
 impl Look {
@@ -20,6 +20,10 @@ impl Look {
             vhosts,
             top_channels,
             latency: latency(&self.shards),
+            memory: self.process.map(|process| Memory {
+                resident_bytes: process.resident_bytes,
+                connection_bytes: self.connection_bytes,
+            }),
             headroom: self.headroom,
             node: self.node,
         }

@@ -14,6 +14,7 @@ mod tests;
 
 pub(super) use routes::{answer_open, routes};
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::timeout;
@@ -46,8 +47,8 @@ struct Watched {
 pub struct NodeFacts {
     /// Its name.
     pub name: String,
-    /// Whether browsers reach it from its own host only, as through a proxy there.
-    pub is_local: bool,
+    /// Where browsers connect.
+    pub websocket_addr: SocketAddr,
 }
 
 /// What control's registry tells of itself.
@@ -91,6 +92,8 @@ struct Look {
     process: Option<Process>,
     /// Descriptors open in each shard's table, where that can be seen.
     open: Vec<Option<u64>>,
+    /// How far resident memory grew for each connection.
+    connection_bytes: Option<u64>,
     headroom: Vec<Headroom>,
 }
 
@@ -123,6 +126,11 @@ impl Observer {
         }))
     }
 
+    /// Where browsers connect to the node.
+    pub(super) fn websocket_addr(&self) -> SocketAddr {
+        self.0.node.websocket_addr
+    }
+
     /// Looks at everything.
     ///
     /// # Errors
@@ -138,6 +146,9 @@ impl Observer {
         Ok(Look {
             node: watched.node.name.clone(),
             uptime_us,
+            connection_bytes: process
+                .as_ref()
+                .and_then(|process| headroom::connection_bytes(watched, process)),
             headroom: headroom::of(
                 watched,
                 &overview.quotas,

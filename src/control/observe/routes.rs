@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::health::{self, HealthAnswer};
 use super::{Observer, exposition};
 use crate::control::Error;
-use crate::control::admin::{COOKIE, Everywhere, Refusal};
+use crate::control::admin::{Everywhere, Refusal, is_operators};
 use crate::control::stats::Stats;
 
 /// What is answered without a route, described beside what has one.
@@ -35,7 +35,7 @@ pub(in crate::control) async fn answer_open(
     next: Next,
 ) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads || request.headers().contains_key(COOKIE) {
+    if !reads || is_operators(request.headers()) {
         return next.run(request).await;
     }
     match request.uri().path() {

@@ -1,10 +1,11 @@
 use super::pipeline::{Audience, Completion, Undo};
 use super::vhost::Worker;
 use super::{Error, Registry};
+use crate::control::handle::Answer;
 use crate::control::store::{Record, StoredToken};
 use crate::hub::envelope::{Ask, Bearer, Change, Grant, Outcome};
 use crate::limits::SINGLE_ACCESS_TOKEN_LIFETIME;
-use crate::model::{ChannelName, Peer, SingleAccessToken, Status, VhostId, WorkerId};
+use crate::model::{ChannelName, Peer, SingleAccessToken, Status, VhostId, VhostPath, WorkerId};
 
 /// What shards want of control.
 impl Registry {
@@ -34,6 +35,26 @@ impl Registry {
                 },
             ),
             Err(status) => self.pipeline.answer(from, request, Outcome::Failed(status)),
+        }
+    }
+
+    /// An operator wants a token for a user of its own.
+    pub(in crate::control) fn handle_token_wanted(
+        &mut self,
+        path: &VhostPath,
+        grant: Box<Grant>,
+        now_ms: u64,
+        answer: Answer<SingleAccessToken>,
+    ) {
+        let issued = self
+            .at(path)
+            .and_then(|vhost| self.issue_token(vhost, grant, now_ms));
+        match issued {
+            Ok((version, token)) => self
+                .pipeline
+                .wait_for(version, Completion::Token(answer, token)),
+            // Whoever asked may have gone.
+            Err(error) => drop(answer.send(Err(error))),
         }
     }
 
@@ -67,10 +88,22 @@ impl Registry {
         grant: Box<Grant>,
         now_ms: u64,
     ) -> Result<(u64, Outcome), Status> {
-        let bytes = self.random_bytes().map_err(|_| Status::InternalError)?;
-        let token = SingleAccessToken::from_random(bytes);
-        if self.may_change().is_err() || !self.tokens.has_room(&token) {
-            return Err(Status::InternalError);
+        self.issue_token(vhost, grant, now_ms)
+            .map(|(version, token)| (version, Outcome::Token(token)))
+            .map_err(|_| Status::InternalError)
+    }
+
+    /// A token and the version of the change that makes it known.
+    fn issue_token(
+        &mut self,
+        vhost: VhostId,
+        grant: Box<Grant>,
+        now_ms: u64,
+    ) -> Result<(u64, Box<SingleAccessToken>), Error> {
+        let token = SingleAccessToken::from_random(self.random_bytes()?);
+        self.may_change()?;
+        if !self.tokens.has_room(&token) {
+            return Err(Error::Full);
         }
         let lifetime_ms = SINGLE_ACCESS_TOKEN_LIFETIME.as_millis() as u64;
         let stored = StoredToken {
@@ -83,7 +116,7 @@ impl Registry {
             stored: stored.clone(),
         };
         let version = self.push_token(token, stored, Some(record));
-        Ok((version, Outcome::Token(Box::new(token))))
+        Ok((version, Box::new(token)))
     }
 
     /// A frontend has used the token, or its time is over.

@@ -1,9 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included};
 
-use tokio::sync::oneshot;
-
 use crate::control::Error;
+use crate::control::handle::Answer;
 use crate::control::store::Record;
 use crate::hub::envelope::{Bearer, Change, Delivery, Grant, Outcome};
 use crate::hub::question::Question;
@@ -13,7 +12,7 @@ use crate::limits::{
 use crate::model::{AccessToken, Peer, ShardId, SingleAccessToken, Status, VhostId};
 
 /// Where an admin request waits for its answer.
-pub(in crate::control) type Reply = oneshot::Sender<Result<(), Error>>;
+pub(in crate::control) type Reply = Answer<()>;
 
 /// The way of a change: decided, committed by the store, sent to its shards,
 /// applied by all of them. Versions count changes as they are decided; they are
@@ -90,6 +89,7 @@ pub(super) enum Completion {
     },
     WorkerReady(Peer),
     Reply(Reply),
+    Token(Answer<SingleAccessToken>, Box<SingleAccessToken>),
 }
 
 /// A change that the store refused, to be taken back.
@@ -362,6 +362,7 @@ impl Pipeline {
             }
             // Whoever asked may have gone.
             Completion::Reply(reply) => drop(reply.send(Ok(()))),
+            Completion::Token(answer, token) => drop(answer.send(Ok(*token))),
         }
     }
 
@@ -373,6 +374,7 @@ impl Pipeline {
             // Workers are not kept in the store, which so can't refuse them.
             Completion::WorkerReady(_) => {}
             Completion::Reply(reply) => drop(reply.send(Err(Error::NotStored))),
+            Completion::Token(answer, _) => drop(answer.send(Err(Error::NotStored))),
         }
     }
 

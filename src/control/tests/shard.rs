@@ -56,7 +56,7 @@ impl Node {
         let meters = ports.iter().map(|_| Arc::default()).collect();
         let facts = NodeFacts {
             name: "node".into(),
-            is_local: true,
+            websocket_addr: ([127, 0, 0, 1], 8080).into(),
         };
         let observer = Observer::new(facts, Clock::start(), meters, handle.clone());
         let (shards, shard_tasks) = ports

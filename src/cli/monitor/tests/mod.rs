@@ -37,6 +37,7 @@ fn look(seconds: u64) -> Stats {
             .into_iter()
             .chain([Bucket::default()])
             .collect(),
+        memory: None,
         headroom: vec![
             headroom("core time", 0.83, 1.0, "cores"),
             headroom("memory", 3.2e9, 8e9, "bytes"),
