@@ -20,7 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{host_of, serve_admin};
+pub use admin::{DASHBOARD, host_of, serve_admin};
 pub use cookie::{Cookie, NodeLock};
 pub use error::Error;
 pub use handle::{Handle, VhostInfo};

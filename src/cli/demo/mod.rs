@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Failure, default_shards, runtime, stop_signal};
+use crate::control::DASHBOARD;
 use crate::limits::{DRAIN_TIMEOUT, SHARDS_MAX};
 use crate::model::{ChannelName, Quotas, VhostPath};
 use crate::server::{Config, Node};
@@ -138,9 +139,11 @@ async fn answer(client: &Client, event: &Event) {
 }
 
 fn announce(node: &Node, page: SocketAddr, url: &str, storage: &Path) {
-    println!("page     http://{page}   (open it in two tabs)");
-    println!("backend  {url}");
-    println!("admin    http://{}", node.admin_addr());
+    let (admin, cookie) = (node.admin_addr(), node.cookie());
+    println!("page       http://{page}   (open it in two tabs)");
+    println!("dashboard  http://{admin}{DASHBOARD}#cookie={cookie}");
+    println!("backend    {url}");
+    println!("admin      http://{admin}");
     println!("\nTry:");
     println!(
         "  cargo run --release -p kosmonaut -- broadcast {url} lobby message '{{\"from\":\"shell\",\"text\":\"hello\"}}'"

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::config::{self, Flags, Layers, Settings};
 use super::{Failure, default_shards, doctor, log, runtime};
-use crate::control::{self, Handle};
+use crate::control::{self, DASHBOARD, Handle};
 use crate::server::{Config, Node};
 use reload::Reloader;
 
@@ -74,6 +74,7 @@ fn announce(config: &Config, node: &Node) {
     println!("websocket  ws://{}", node.websocket_addr());
     println!("backend    wr://{}", node.backend_addr());
     println!("admin      http://{}", node.admin_addr());
+    println!("dashboard  http://{}{DASHBOARD}", node.admin_addr());
 }
 
 /// Serves until a signal says to stop, then drains.

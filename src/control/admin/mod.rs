@@ -18,7 +18,7 @@ mod vhosts;
 #[cfg(test)]
 mod tests;
 
-pub use dashboard::host_of;
+pub use dashboard::{DASHBOARD, host_of};
 pub use server::serve_admin;
 
 use std::sync::Arc;

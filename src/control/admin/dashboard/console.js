@@ -67,7 +67,7 @@ export function stop() {
 function show(frame) {
   const frames = $("frames");
   const isAtEnd = frames.scrollHeight - frames.scrollTop - frames.clientHeight < 40;
-  frames.append(element("li", {}, element("time", {}, new Date().toLocaleTimeString("en-GB")), element("span", {}, frame)));
+  frames.append(element("div", {}, element("time", {}, new Date().toLocaleTimeString("en-GB")), element("span", {}, frame)));
   while (frames.childElementCount > FRAMES_MAX) frames.firstElementChild.remove();
   if (isAtEnd) frames.scrollTop = frames.scrollHeight;
 }

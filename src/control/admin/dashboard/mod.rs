@@ -14,7 +14,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-const PAGE: &str = "/dashboard.html";
+/// Where the dashboard is; behind `#cookie=` a link may bring what it asks for.
+pub const DASHBOARD: &str = "/dashboard.html";
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -24,7 +25,7 @@ pub(super) fn routes(websocket: SocketAddr) -> Router {
     let style = include_str!("style.css");
     Router::new()
         .route(
-            PAGE,
+            DASHBOARD,
             get(async move |headers: HeaderMap| page(websocket, &headers)),
         )
         .route(
@@ -56,7 +57,7 @@ pub(super) fn is_visit(request: &Request) -> bool {
 }
 
 pub(super) fn redirect() -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, PAGE)]).into_response()
+    (StatusCode::SEE_OTHER, [(header::LOCATION, DASHBOARD)]).into_response()
 }
 
 /// The console connects to the broker as browsers do; to nothing else can the

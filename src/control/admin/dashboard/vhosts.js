@@ -11,9 +11,15 @@ let vhosts = [];
 let selected;
 /** Opens the console on a channel. */
 let watch = () => {};
+/** Lists all anew. */
+let list = async () => {};
 
 export function onWatch(act) {
   watch = act;
+}
+
+export function onChange(act) {
+  list = act;
 }
 
 export const paths = () => vhosts.map(it => it.path);
@@ -94,18 +100,11 @@ async function closeChannel(vhost, name, size) {
   await change("channel-error", () => ask("DELETE", channelHref(vhost, name)));
 }
 
-/** What a look at everything would find; set by whoever looks. */
-let look = async () => {};
-
-export function onChange(act) {
-  look = act;
-}
-
 /** Does it, and says beside the form what was wrong with it. */
 async function change(errorId, act) {
   $(errorId).textContent = "";
   const isDone = await tellFailure(errorId, act());
-  if (isDone) await look();
+  if (isDone) await list();
   return isDone;
 }
 
