@@ -32,7 +32,7 @@ async function serve(addresses = {}) {
 let node = await serve();
 const browser = await launch();
 const problems = [];
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const context = await browser.newContext({ viewport: { width: 1280, height: 960 } });
 const tab = await context.newPage();
 tab.setDefaultTimeout(PATIENCE);
 tab.on("pageerror", error => problems.push(String(error)));
@@ -134,9 +134,9 @@ assert.equal(await tab.locator("#shards li").count(), 2);
 await expectAccessible(tab, "a load");
 if (shots) {
   await tab.waitForTimeout(8000);
-  await tab.screenshot({ path: join(shots, "dashboard.png"), fullPage: true });
+  await tab.screenshot({ path: join(shots, "dashboard.png") });
   await tab.emulateMedia({ colorScheme: "dark" });
-  await tab.screenshot({ path: join(shots, "dashboard-dark.png"), fullPage: true });
+  await tab.screenshot({ path: join(shots, "dashboard-dark.png") });
   await tab.setViewportSize({ width: 390, height: 800 });
   await tab.screenshot({ path: join(shots, "dashboard-phone-dark.png"), fullPage: true });
   await view("Vhosts");

@@ -50,11 +50,7 @@ impl Modify for CookieScheme {
 
 /// All routes: those behind the gate, the one before it, and the document that
 /// describes both, as well as what is answered before any route is looked for.
-pub(super) fn routes(
-    handle: Handle,
-    observer: Observer,
-    guard: Arc<Guard>,
-) -> (Router, Router) {
+pub(super) fn routes(handle: Handle, observer: Observer, guard: Arc<Guard>) -> (Router, Router) {
     let gated = OpenApiRouter::with_openapi(Frame::openapi())
         .routes(routes!(vhosts::list_vhosts, vhosts::clear_vhosts))
         .routes(routes!(

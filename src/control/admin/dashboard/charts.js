@@ -13,16 +13,20 @@ const svg = (tag, attributes = {}) => {
   return made;
 };
 
-/** The next of 1, 2, 5, 10, 20 and so on; powers of ten where each step is one. */
-function rounded(value, isLog) {
+/** The next power of ten. */
+const power = value => 10 ** Math.ceil(Math.log10(value) - 1e-9);
+
+/** The next of 1, 2, 5, 10, 20 and so on, or of the powers of two where they count bytes. */
+function rounded(value, isBinary) {
+  if (isBinary) return 2 ** Math.ceil(Math.log2(value));
   const size = 10 ** Math.floor(Math.log10(value));
-  if (isLog) return value > size ? size * 10 : size;
   return size * [1, 2, 5, 10].find(step => step * size >= value * 0.999);
 }
 
 /**
  * A chart of some numbers of each sample. `series`: `[label, key]` each; `format`:
- * a number as text; `isLog`: equal steps for equal factors.
+ * a number as text; `isLog`: equal steps for equal factors; `isBinary`: bytes;
+ * `floor`: the least that the scale goes up to.
  */
 export class Chart {
   #root;
@@ -35,13 +39,13 @@ export class Chart {
   #samples = [];
   #hovered = null;
 
-  constructor(root, name, series, { format, isLog = false, floor = 1 }) {
-    Object.assign(this, { name, series, format, isLog, floor });
+  constructor(root, name, series, { format, isLog = false, isBinary = false, floor = 1 }) {
+    Object.assign(this, { name, series, format, isLog, isBinary, floor });
     this.#root = root;
     root.className = "chart";
     this.#paths = series.map((_, at) => svg("path", { class: `s${at}` }));
     this.#area = svg("path", { class: "area s0" });
-    this.#picture.append(this.#grid, ...(isLog ? [] : [this.#area]), ...this.#paths, this.#at);
+    this.#picture.append(this.#grid, ...(isLog ? [] : [this.#area]), ...this.#paths.toReversed(), this.#at);
     root.append(this.#legend, this.#picture);
     this.#picture.addEventListener("pointermove", event => {
       this.#hovered = event.clientX - this.#picture.getBoundingClientRect().left;
@@ -77,8 +81,9 @@ export class Chart {
   /** Draws the lines across; gives the height of a value. */
   #scale(height) {
     const values = this.#samples.flatMap(sample => this.series.map(([, key]) => sample[key])).filter(it => it > 0);
-    const top = rounded(Math.max(this.floor, ...values), this.isLog);
-    const bottom = this.isLog ? Math.min(top / 10, rounded(Math.min(top, ...values), true) / 10) : 0;
+    const most = Math.max(this.floor, ...values);
+    const top = this.isLog ? power(most) : rounded(most, this.isBinary);
+    const bottom = this.isLog ? Math.min(top, power(Math.min(most, ...values))) / 10 : 0;
     const share = this.isLog
       ? value => Math.log(Math.max(value, bottom) / bottom) / Math.log(top / bottom)
       : value => value / top;
@@ -99,7 +104,7 @@ export class Chart {
       const at = end - minutes * 60_000;
       const anchor = minutes === 0 ? "end" : at <= end - this.windowMs ? "start" : "middle";
       const text = svg("text", { x: x(at), y: height - 3, "text-anchor": anchor });
-      text.textContent = minutes ? `−${minutes} min` : "now";
+      text.textContent = !minutes ? "now" : minutes < 1 ? `−${minutes * 60} s` : `−${minutes} min`;
       this.#grid.append(text);
     }
   }

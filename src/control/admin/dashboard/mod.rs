@@ -36,8 +36,14 @@ pub(super) fn routes(websocket: SocketAddr) -> Router {
         .route("/dashboard.admin.js", script(include_str!("admin.js")))
         .route("/dashboard.charts.js", script(include_str!("charts.js")))
         .route("/dashboard.console.js", script(include_str!("console.js")))
-        .route("/dashboard.elements.js", script(include_str!("elements.js")))
-        .route("/dashboard.overview.js", script(include_str!("overview.js")))
+        .route(
+            "/dashboard.elements.js",
+            script(include_str!("elements.js")),
+        )
+        .route(
+            "/dashboard.overview.js",
+            script(include_str!("overview.js")),
+        )
         .route("/dashboard.rates.js", script(include_str!("rates.js")))
         .route("/dashboard.vhosts.js", script(include_str!("vhosts.js")))
         .route(

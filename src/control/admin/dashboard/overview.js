@@ -2,10 +2,11 @@
 
 import { Chart } from "./dashboard.charts.js";
 import { $, bar, element, empty } from "./dashboard.elements.js";
-import { bytes, number, time } from "./dashboard.rates.js";
+import { bytes, counted, number, time } from "./dashboard.rates.js";
 
-/** What the charts show; the node keeps no history. */
-const WINDOW_MS = 10 * 60_000;
+/** What the charts show, in minutes: the shortest that holds all. The node keeps no history. */
+const WINDOWS = [1, 2, 5, 10];
+const WINDOW_MAX_MS = 10 * 60_000;
 const BARS_MAX = 10;
 
 const samples = [];
@@ -18,7 +19,7 @@ const charts = [
   new Chart($("broadcasts"), "Broadcasts a second", [["", "broadcasts"]], { format: number, floor: 10 }),
   new Chart($("connections"), "Connections", [["", "connections"]], { format: number, floor: 10 }),
   new Chart($("joined"), "Deliveries for each call of send", [["", "joined"]], { format: number, floor: 2 }),
-  new Chart($("queued"), "Bytes queued", [["", "queued"]], { format: bytes, floor: 1024 }),
+  new Chart($("queued"), "Bytes queued", [["", "queued"]], { format: bytes, isBinary: true, floor: 1024 }),
 ];
 
 /** Charts one more look: what it says, and its rates; none break the lines. */
@@ -26,15 +27,16 @@ export function add(stats, rates) {
   const at = Date.now();
   const { connections, broadcasts, deliveries, joined, queued, p50, p99, p999 } = rates ?? {};
   samples.push({ at, connections, broadcasts, deliveries, joined, queued, p50, p99, p999 });
-  while (samples[0].at < at - WINDOW_MS) samples.shift();
-  for (const chart of charts) chart.show(samples, WINDOW_MS);
+  while (samples[0].at < at - WINDOW_MAX_MS) samples.shift();
+  const windowMs = WINDOWS.map(it => it * 60_000).find(it => at - samples[0].at <= it);
+  for (const chart of charts) chart.show(samples, windowMs);
   if (!stats || !rates) return;
   $("tiles").replaceChildren(...tiles(stats, rates).map(([name, value, note]) =>
     element("li", {}, name, element("b", {}, value), element("span", { className: "soft" }, note ?? ""))));
   $("headroom").replaceChildren(...stats.headroom.map(limit));
   $("shards").replaceChildren(...rates.busy.map((share, at) => bar(`Shard ${stats.shards[at].shard}`, share, percent(share), {
     className: level(share),
-    note: `${number(stats.shards[at].frontends)} frontends, ${bytes(stats.shards[at].outbox_bytes)} queued`,
+    note: `${counted(stats.shards[at].frontends, "frontend")}, ${bytes(stats.shards[at].outbox_bytes)} queued`,
   })));
   $("channels").replaceChildren(...channels(rates.channels));
 }
@@ -49,7 +51,7 @@ function tiles(stats, rates) {
     ["Latency, p99", time(rates.p99), `p50 ${time(rates.p50)}`],
     ["Frames joined", number(rates.joined), "for each call of send"],
     ["Memory a connection", bytes(stats.memory?.connection_bytes), `${bytes(stats.memory?.resident_bytes)} resident in all`],
-    ["Workers ready", number(workers), `in ${number(stats.vhosts.filter(it => it.workers).length)} vhosts`],
+    ["Workers ready", number(workers), `in ${counted(stats.vhosts.filter(it => it.workers).length, "vhost")}`],
     ["Slow consumers", number(evicted), rates.evicted ? `${number(rates.evicted)} evicted just now` : "evicted since the start"],
   ];
 }
@@ -69,5 +71,5 @@ function channels(all) {
   if (!shown.length) return [empty("No broadcasts yet.")];
   const most = Math.max(...shown.map(it => it.rate), 1e-9);
   return shown.map(({ vhost, channel, subscribers, rate }) =>
-    bar(`${vhost} ${channel}`, rate / most, `${number(rate)}/s`, { note: `${number(subscribers)} subscribers` }));
+    bar(`${vhost} ${channel}`, rate / most, `${number(rate)}/s`, { note: counted(subscribers, "subscriber") }));
 }

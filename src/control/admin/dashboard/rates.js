@@ -72,6 +72,9 @@ export function number(value) {
   return value < 100 && value % 1 ? digits(value) : Math.round(value).toLocaleString("en");
 }
 
+/** 1 channel, 2 channels. */
+export const counted = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+
 export function bytes(value) {
   if (value === null || value === undefined) return "–";
   for (const [size, unit] of [[2 ** 30, " GiB"], [2 ** 20, " MiB"], [2 ** 10, " KiB"]]) {

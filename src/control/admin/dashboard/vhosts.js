@@ -2,7 +2,7 @@
 
 import { ask, channelHref, vhostHref } from "./dashboard.admin.js";
 import { $, confirmed, element, empty } from "./dashboard.elements.js";
-import { number } from "./dashboard.rates.js";
+import { counted, number } from "./dashboard.rates.js";
 
 /** Rows of a list; the rest is found by its name. */
 const ROWS_MAX = 200;
@@ -27,8 +27,8 @@ export const paths = () => vhosts.map(it => it.path);
 /** Lists all anew; `stats` and `rates` have the numbers of those that are counted alone. */
 export async function refresh(stats, rates) {
   ({ vhosts } = await ask("GET", "/"));
-  const counted = new Map(stats.vhosts.map(it => [it.path, it]));
-  $("vhost-rows").replaceChildren(...vhosts.slice(0, ROWS_MAX).map(({ path }) => vhostRow(path, counted.get(path), rates?.vhosts.get(path))));
+  const counts = new Map(stats.vhosts.map(it => [it.path, it]));
+  $("vhost-rows").replaceChildren(...vhosts.slice(0, ROWS_MAX).map(({ path }) => vhostRow(path, counts.get(path), rates?.vhosts.get(path))));
   $("vhost-note").textContent = !vhosts.length
     ? "No vhosts yet. Create one, then open a channel in it."
     : vhosts.length > ROWS_MAX ? `The first ${ROWS_MAX} of ${number(vhosts.length)}.` : "";
@@ -36,8 +36,8 @@ export async function refresh(stats, rates) {
   if (selected) await refreshVhost();
 }
 
-function vhostRow(path, counted, rate) {
-  const cells = [counted?.frontends, counted?.channels, counted?.workers, rate]
+function vhostRow(path, counts, rate) {
+  const cells = [counts?.frontends, counts?.channels, counts?.workers, rate]
     .map(value => element("td", { className: "number" }, number(value)));
   const open = element("button", { type: "button", className: "link", onclick: () => select(path) }, path);
   const remove = element("button", { type: "button", onclick: () => removeVhost(path) }, "Delete");
@@ -85,7 +85,7 @@ function channelRow({ name, subscribers: { size } }) {
     return made;
   };
   return element("li", {},
-    element("span", {}, name), element("span", { className: "value soft" }, `${number(size)} subscribers`),
+    element("span", {}, name), element("span", { className: "value soft" }, counted(size, "subscriber")),
     button("Watch", () => watch(vhost, name)),
     button("Close", () => closeChannel(vhost, name, size)));
 }
@@ -96,7 +96,7 @@ async function removeVhost(path) {
 }
 
 async function closeChannel(vhost, name, size) {
-  if (!await confirmed(`Close ${name} of ${vhost}? Its ${number(size)} subscribers are told so.`, "Close")) return;
+  if (!await confirmed(`Close ${name} of ${vhost}? Its ${counted(size, "subscriber")} will be told so.`, "Close")) return;
   await change("channel-error", () => ask("DELETE", channelHref(vhost, name)));
 }
 

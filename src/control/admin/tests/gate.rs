@@ -5,7 +5,7 @@ use crate::control::tests::{name, path};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 
 /// Every route with a method that changes something.
-const CHANGES: [(&str, &str); 12] = [
+const CHANGES: [(&str, &str); 15] = [
     ("DELETE", "/"),
     ("POST", "/new"),
     ("DELETE", "/v"),
@@ -20,6 +20,9 @@ const CHANGES: [(&str, &str); 12] = [
         "/v/sessions/6f0b2c1e-3c8a-4d0f-9f5e-0a1b2c3d4e5f/events",
     ),
     ("DELETE", "/v/users/joe"),
+    ("POST", "/v/single-access-tokens"),
+    ("POST", "/session.json"),
+    ("DELETE", "/session.json"),
     ("PATCH", "/v/nowhere/at/all"),
 ];
 
@@ -159,6 +162,9 @@ async fn wrong_methods_are_405_ad_28_ad_29() {
         ("POST", "/v/sessions/0", "GET,HEAD,DELETE"),
         ("GET", "/v/sessions/0/events", "POST"),
         ("GET", "/v/users/joe", "DELETE"),
+        ("GET", "/v/single-access-tokens", "POST"),
+        ("GET", "/session.json", "POST,DELETE"),
+        ("POST", "/dashboard.html", "GET,HEAD"),
         ("POST", "/openapi.json", "GET,HEAD"),
         ("POST", "/stats.json", "GET,HEAD"),
         ("BREW", "/v", "POST,GET,HEAD,DELETE"),

@@ -1,4 +1,6 @@
 mod client;
+mod dashboard;
 mod gate;
 mod resources;
 mod server;
+mod tokens;

@@ -213,3 +213,31 @@ fn tokens_that_expired_while_down_are_forgotten() {
     assert!(next.store.tokens.is_empty());
     assert!(next.replicas[0].tokens.is_empty());
 }
+
+#[test]
+fn an_operator_is_told_of_a_token_once_it_is_good() {
+    let (mut rig, _) = Rig::with_vhost(1, 43);
+    let want = |rig: &mut Rig| {
+        let Ask::Token(grant) = grant() else {
+            unreachable!("it is a token's")
+        };
+        let (answer, answered) = oneshot::channel();
+        rig.registry
+            .handle_token_wanted(&path("/v"), grant, 0, answer);
+        answered
+    };
+    let mut refused = want(&mut rig);
+    rig.begin_commit();
+    rig.end_commit(false);
+    rig.settle();
+    let told = refused.try_recv().expect("answered");
+    assert!(matches!(told, Err(Error::NotStored)));
+
+    let mut issued = want(&mut rig);
+    rig.begin_commit();
+    assert!(issued.try_recv().is_err(), "not stored yet");
+    rig.end_commit(true);
+    assert!(issued.try_recv().is_err(), "no shard knows it yet");
+    rig.settle();
+    assert!(issued.try_recv().expect("answered").is_ok());
+}
