@@ -6,6 +6,7 @@ export type Data = Record<string, unknown>;
 export interface Meta {
     /** The sender's session; none for what a backend has sent. */
     sid?: string;
+    /** The channel that it was sent on. */
     channel: string;
 }
 /** What to subscribe with. */
@@ -22,34 +23,23 @@ export interface BroadcastOptions {
 }
 /** One event of a channel, by name. */
 export interface ChannelEvent {
+    /** As {@link Channel.on}. */
     on(handler: Handler<[data: Data, meta: Meta]>): () => void;
+    /** As {@link Channel.off}. */
     off(handler?: Handler<[data: Data, meta: Meta]>): void;
+    /** As {@link Channel.broadcast}. */
     broadcast(data?: Data, options?: BroadcastOptions): boolean;
 }
-/** @internal What a channel needs of its connection. */
-export interface Link {
-    send(message: Data, channel: Channel, isTrigger: boolean): boolean;
-    leave(channel: Channel, data?: Data): void;
-}
-/** @internal The broker would refuse it, and could not say which it was. */
-export declare function expectEvent(name: string): void;
 /** A subscription. It outlives connections: after each the broker is asked anew. */
 export declare class Channel {
     #private;
+    /** Its name in the vhost. */
     readonly name: string;
-    /** @internal */ readonly options: JoinOptions;
     private readonly link;
     /** `joining` until the broker has confirmed, and while there is no connection. */
     state: "joining" | "joined" | "left";
     /** Who is there; always empty but on presence channels. */
     readonly members: Members;
-    /** @internal When the subscription was lost with its connection, in Unix milliseconds. */
-    lostAt: number | undefined;
-    /** @internal How often restoring it was refused since. */
-    refusals: number;
-    /** @internal */
-    constructor(name: string, 
-    /** @internal */ options: JoinOptions, link: Link);
     /** Calls `handler` with each event of this name; gives a function that ends that. */
     on(event: string, handler: Handler<[data: Data, meta: Meta]>): () => void;
     /** Ends what {@link on} began; without a handler, for all of the event. */
@@ -61,9 +51,7 @@ export declare class Channel {
      * joined it waits for that. False where too much waits already, or the channel
      * was left: it is not sent then.
      */
-    broadcast(event: string, data?: Data, { trigger }?: BroadcastOptions): boolean;
+    broadcast(event: string, data?: Data, options?: BroadcastOptions): boolean;
     /** Ends the subscription; other members see `data` with it. */
     leave(data?: Data): void;
-    /** @internal */
-    handle(event: string, data: Data): void;
 }

@@ -9,6 +9,4 @@ export declare class Emitter<E extends {
     on<K extends keyof E>(event: K, handler: Handler<E[K]>): () => void;
     /** Ends what {@link on} began; without a handler, for all of the event. */
     off<K extends keyof E>(event: K, handler?: Handler<E[K]>): void;
-    /** @internal */
-    emit<K extends keyof E>(event: K, ...args: E[K]): void;
 }

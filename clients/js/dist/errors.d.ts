@@ -12,6 +12,7 @@ export declare class WebRocketError extends Error {
     readonly status: string;
     /** The channel whose subscription was refused, where it was that. */
     readonly channel?: string | undefined;
+    /** `WebRocketError`. */
     readonly name = "WebRocketError";
     constructor(
     /**

@@ -1,7 +1,9 @@
 import { type Handler } from "./emitter.js";
 /** A member of a presence channel: what it said when it joined, with its `uid`. */
 export interface Member {
+    /** The user. */
     uid: string;
+    /** Where it is a member. */
     channel: string;
     [field: string]: unknown;
 }
@@ -19,14 +21,8 @@ export interface MemberEvents {
  */
 export declare class Members extends Map<string, Member> {
     #private;
-    /** See {@link Emitter.on}. */
+    /** Calls `handler` with each `event`; gives a function that ends that. */
     on<K extends keyof MemberEvents>(event: K, handler: Handler<MemberEvents[K]>): () => void;
-    /** See {@link Emitter.off}. */
+    /** Ends what {@link on} began; without a handler, for all of the event. */
     off<K extends keyof MemberEvents>(event: K, handler?: Handler<MemberEvents[K]>): void;
-    /** @internal A list that replaces what was known; `self` follows on its own. */
-    reset(list: Member[], self: string | undefined): void;
-    /** @internal */
-    join(member: Member): void;
-    /** @internal */
-    leave(member: Member): void;
 }

@@ -29,18 +29,18 @@ export interface Options {
 }
 /** What {@link WebRocket.on} tells. */
 export interface Events {
-    /** The broker has greeted; `restored` after a connection that was lost. */
+    /** The broker has greeted this session; `restored` after a connection that was lost. */
     connected: [told: {
         sid: string;
         restored: boolean;
     }];
-    /** The connection has ended. */
+    /** The connection, or an attempt to connect, has ended with this close code. */
     disconnected: [told: {
         code: number;
         reason: string;
         willReconnect: boolean;
     }];
-    /** Another attempt follows. */
+    /** Another attempt follows after this delay; the first one is 1. */
     reconnecting: [told: {
         attempt: number;
         delayMs: number;
@@ -51,7 +51,7 @@ export interface Events {
     joined: [channel: Channel];
     /** A channel was left, refused, or closed by the backend. */
     left: [channel: Channel];
-    /** These channels are joined again; what was sent meanwhile has passed them by. */
+    /** These channels are joined again; what was sent since they were lost has passed them by. */
     missed: [told: {
         channels: string[];
         sinceMs: number;
@@ -69,6 +69,7 @@ export declare class WebRocket {
     #private;
     /** As `ws://host:8080/vhost`. */
     readonly url: string;
+    /** As they were given. */
     readonly options: Options;
     /** `reconnecting` also while it waits for the next attempt. */
     state: "idle" | "connecting" | "connected" | "reconnecting" | "closed";
@@ -76,7 +77,9 @@ export declare class WebRocket {
     sid: string | undefined;
     constructor(
     /** As `ws://host:8080/vhost`. */
-    url: string, options?: Options);
+    url: string, 
+    /** As they were given. */
+    options?: Options);
     /** Connects, where it has not yet or was closed. Throws what `new WebSocket(url)` throws. */
     connect(): void;
     /** Says goodbye and stays closed. Channels are forgotten with what waits for them. */

@@ -8,6 +8,7 @@ export type Data = Record<string, unknown>;
 export interface Meta {
   /** The sender's session; none for what a backend has sent. */
   sid?: string;
+  /** The channel that it was sent on. */
   channel: string;
 }
 
@@ -27,8 +28,11 @@ export interface BroadcastOptions {
 
 /** One event of a channel, by name. */
 export interface ChannelEvent {
+  /** As {@link Channel.on}. */
   on(handler: Handler<[data: Data, meta: Meta]>): () => void;
+  /** As {@link Channel.off}. */
   off(handler?: Handler<[data: Data, meta: Meta]>): void;
+  /** As {@link Channel.broadcast}. */
   broadcast(data?: Data, options?: BroadcastOptions): boolean;
 }
 
@@ -57,6 +61,7 @@ export class Channel {
 
   /** @internal */
   constructor(
+    /** Its name in the vhost. */
     readonly name: string,
     /** @internal */ readonly options: JoinOptions,
     private readonly link: Link,
@@ -86,8 +91,9 @@ export class Channel {
    * joined it waits for that. False where too much waits already, or the channel
    * was left: it is not sent then.
    */
-  broadcast(event: string, data: Data = {}, { trigger }: BroadcastOptions = {}): boolean {
+  broadcast(event: string, data: Data = {}, options: BroadcastOptions = {}): boolean {
     expectEvent(event);
+    const { trigger } = options;
     const broadcast: Data = { channel: this.name, event, data };
     if (trigger) broadcast["trigger"] = trigger;
     return this.link.send({ broadcast }, this, trigger !== undefined && trigger !== "");

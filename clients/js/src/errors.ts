@@ -11,6 +11,7 @@ export const CODES: Record<number, string> = {
 
 /** Something that the broker refused, or that could not be asked. */
 export class WebRocketError extends Error {
+  /** `WebRocketError`. */
   override readonly name = "WebRocketError";
 
   constructor(

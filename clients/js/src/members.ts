@@ -2,7 +2,9 @@ import { Emitter, type Handler } from "./emitter.js";
 
 /** A member of a presence channel: what it said when it joined, with its `uid`. */
 export interface Member {
+  /** The user. */
   uid: string;
+  /** Where it is a member. */
   channel: string;
   [field: string]: unknown;
 }
@@ -24,12 +26,12 @@ export class Members extends Map<string, Member> {
   readonly #events = new Emitter<MemberEvents>();
   readonly #connections = new Map<string, number>();
 
-  /** See {@link Emitter.on}. */
+  /** Calls `handler` with each `event`; gives a function that ends that. */
   on<K extends keyof MemberEvents>(event: K, handler: Handler<MemberEvents[K]>): () => void {
     return this.#events.on(event, handler);
   }
 
-  /** See {@link Emitter.off}. */
+  /** Ends what {@link on} began; without a handler, for all of the event. */
   off<K extends keyof MemberEvents>(event: K, handler?: Handler<MemberEvents[K]>): void {
     this.#events.off(event, handler);
   }

@@ -29,11 +29,11 @@ export interface Options {
 
 /** What {@link WebRocket.on} tells. */
 export interface Events {
-  /** The broker has greeted; `restored` after a connection that was lost. */
+  /** The broker has greeted this session; `restored` after a connection that was lost. */
   connected: [told: { sid: string; restored: boolean }];
-  /** The connection has ended. */
+  /** The connection, or an attempt to connect, has ended with this close code. */
   disconnected: [told: { code: number; reason: string; willReconnect: boolean }];
-  /** Another attempt follows. */
+  /** Another attempt follows after this delay; the first one is 1. */
   reconnecting: [told: { attempt: number; delayMs: number }];
   /** The broker has taken an access token. */
   authenticated: [];
@@ -41,7 +41,7 @@ export interface Events {
   joined: [channel: Channel];
   /** A channel was left, refused, or closed by the backend. */
   left: [channel: Channel];
-  /** These channels are joined again; what was sent meanwhile has passed them by. */
+  /** These channels are joined again; what was sent since they were lost has passed them by. */
   missed: [told: { channels: string[]; sinceMs: number }];
   /** Something was refused. */
   error: [error: WebRocketError];
@@ -95,6 +95,7 @@ export class WebRocket {
   constructor(
     /** As `ws://host:8080/vhost`. */
     readonly url: string,
+    /** As they were given. */
     readonly options: Options = {},
   ) {
     this.#auth = options.auth;
