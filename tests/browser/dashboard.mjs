@@ -8,28 +8,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { FREE, PATIENCE, expectAccessible, launch, scratch, start, until } from "./support.mjs";
+import { PATIENCE, expectAccessible, launch, scratch, startNode, until } from "./support.mjs";
 
 const [program, loadgen, shots] = process.argv.slice(2);
 if (shots) mkdirSync(shots, { recursive: true });
-const dir = scratch("dashboard");
-
-async function serve(addresses = {}) {
-  const flags = { "--websocket-addr": FREE, "--backend-addr": FREE, "--admin-addr": FREE, ...addresses };
-  const args = ["serve", "--node-name", "test", "--storage-dir", dir, "--shards", "2", "--log", "warn",
-    "--drain-window", "0s", ...Object.entries(flags).flat()];
-  const { output, stop } = await start(program, args, /dashboard .*\n/);
-  const told = name => new RegExp(`${name}\\s+(\\S+)`).exec(output)[1];
-  const host = name => new URL(told(name).replace(/^\w+:/, "http:")).host;
-  return {
-    stop,
-    cookie: told("cookie"),
-    dashboard: told("dashboard"),
-    again: { "--websocket-addr": host("websocket"), "--backend-addr": host("backend"), "--admin-addr": host("admin") },
-  };
-}
-
-let node = await serve();
+const node = await startNode(program, scratch("dashboard"));
 const browser = await launch();
 const problems = [];
 const context = await browser.newContext({ viewport: { width: 1280, height: 960 } });
@@ -116,8 +99,8 @@ if (shots) await tab.screenshot({ path: join(shots, "console.png") });
 
 // A load.
 await view("Overview");
-const websocket = node.again["--websocket-addr"];
-const load = spawn(loadgen, ["--url", `ws://${websocket}/shop/eu`, "--backend", `wr://${token}@${node.again["--backend-addr"]}/shop/eu`,
+const { websocket, backend } = node.addresses;
+const load = spawn(loadgen, ["--url", `ws://${websocket}/shop/eu`, "--backend", `wr://${token}@${backend}/shop/eu`,
   "--clients", "300", "--channels", "6", "--rate", "60", "--duration", "20s"], { stdio: "ignore" });
 process.on("exit", () => load.kill("SIGKILL"));
 const tile = name => tab.locator("#tiles li", { hasText: name });
@@ -154,10 +137,10 @@ load.kill("SIGTERM");
 
 // The node dies and comes back: the page says so, stays logged in, and watches on.
 await view("Console");
-await node.stop("SIGKILL");
+await node.kill();
 await tab.getByText(/no answer for .*, trying again/).waitFor();
 await tab.getByText("No connection to").waitFor();
-node = await serve(node.again);
+await node.restart();
 await tab.getByRole("status").filter({ hasText: "live" }).waitFor();
 await tab.getByText("Watching news of /shop/eu.").waitFor();
 await tab.getByRole("button", { name: "Send to all subscribers" }).click();

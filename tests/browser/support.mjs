@@ -75,6 +75,30 @@ export async function startDemo(program, dir, flags = {}) {
   return { page, broker, stop, again, backend: /backend\s+(wr:\S+)/.exec(output)[1] };
 }
 
+/** Starts `webrocket serve` with storage that outlives it; it comes back on the same addresses. */
+export async function startNode(program, dir) {
+  const node = { addresses: { websocket: FREE, backend: FREE, admin: FREE } };
+  node.restart = async () => {
+    const flags = Object.entries(node.addresses).flatMap(([name, address]) => [`--${name}-addr`, address]);
+    const args = ["serve", "--node-name", "test", "--storage-dir", dir, "--shards", "2", "--log", "error", "--drain-window", "0s", ...flags];
+    const { output, stop } = await start(program, args, /^dashboard .*\n/m);
+    const told = name => new RegExp(`^${name}\\s+(\\S+)$`, "m").exec(output)[1];
+    for (const name of Object.keys(node.addresses)) node.addresses[name] = told(name).replace(/^\w+:\/\//, "");
+    Object.assign(node, { stop, kill: () => stop("SIGKILL"), cookie: told("cookie"), dashboard: told("dashboard") });
+    node.websocket = `http://${node.addresses.websocket}`;
+  };
+  node.admin = async (method, path, body) => {
+    const headers = { "X-WebRocket-Cookie": node.cookie };
+    const response = await fetch(`http://${node.addresses.admin}${path}`,
+      { method, headers, redirect: "manual", body: body && JSON.stringify(body) });
+    const text = await response.text();
+    assert.ok(response.status < 400, `${method} ${path}: ${response.status} ${text}`);
+    return text ? JSON.parse(text) : undefined;
+  };
+  await node.restart();
+  return node;
+}
+
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
 
 /** No rule of axe finds anything, in light and dark. */
