@@ -75,6 +75,14 @@ export class Broker {
   }
 }
 
+/** Waits until it holds. */
+export async function until(what, holds) {
+  for (const deadline = Date.now() + PATIENCE; !holds();) {
+    assert.ok(Date.now() < deadline, `in vain: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
+}
+
 /** The next of an event of this side's client, or of what `holds` for. */
 export function next(emitter, event, holds = () => true) {
   return new Promise((resolve, reject) => {
