@@ -14,7 +14,7 @@ from pathlib import Path
 
 import webrocket_admin.api
 from webrocket_admin import AuthenticatedClient, Client
-from webrocket_admin.models import Event, EventData
+from webrocket_admin.models import Event, EventData, Wanted
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -99,6 +99,13 @@ def main(admin, websocket, cookie):
     after = call("show_vhost", VHOST, expect=200).vhost
     assert len(after.access_token) == 40 and after.access_token != before.access_token
 
+    call("begin_session", expect=204)
+    call("end_session", expect=204)
+    wanted = Wanted(uid="joe", permission="private-.*")
+    assert len(call("issue_token", VHOST, body=wanted, expect=201).token) == 128
+    refused = call("issue_token", VHOST, body=Wanted(uid="joe", permission="("), expect=400)
+    assert refused.error == "invalid permission"
+
     call("open_channel", VHOST, "news", expect=302)
     call("open_channel", VHOST, "other", expect=302)
     with connect(f"{websocket}/{VHOST}") as socket:
@@ -125,7 +132,7 @@ def main(admin, websocket, cookie):
         session = call("show_session", VHOST, browser.sid, expect=200).session
         assert [it.name for it in session.channels] == ["news"]
         stats = call("show_vhost_stats", VHOST, expect=200).stats
-        assert (stats.sessions, stats.channels, stats.unused_tokens) == (1, 2, 0)
+        assert (stats.sessions, stats.channels, stats.unused_tokens) == (1, 2, 1)
         # An operator's event is delivered, but is nobody's broadcast.
         assert (stats.broadcasts, stats.deliveries, stats.triggers) == (0, 1, 0)
         node = call("show_stats", expect=200)
