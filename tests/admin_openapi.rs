@@ -145,6 +145,7 @@ fn every_route_answers_as_documented() {
     let session = format!("test {}", joe.sid);
     let gone = "test 6f0b2c1e-3c8a-4d0f-9f5e-0a1b2c3d4e5f";
     let event = r#"{"event":"e","data":{"a":1}}"#;
+    let wanted = r#"{"uid":"joe","permission":"private-.*"}"#;
 
     for (id, parameters, body, status) in [
         ("describe", "", "", 200),
@@ -152,6 +153,8 @@ fn every_route_answers_as_documented() {
         ("check_health", "", "", 200),
         ("check_readiness", "", "", 200),
         ("show_stats", "", "", 200),
+        ("begin_session", "", "", 204),
+        ("end_session", "", "", 204),
         ("list_vhosts", "", "", 200),
         ("create_vhost", "new", "", 302),
         ("create_vhost", "new", "", 400),
@@ -160,6 +163,9 @@ fn every_route_answers_as_documented() {
         ("show_vhost", "none", "", 404),
         ("regenerate_vhost_token", "new", "", 302),
         ("regenerate_vhost_token", "none", "", 404),
+        ("issue_token", "test", wanted, 201),
+        ("issue_token", "test", "{}", 400),
+        ("issue_token", "none", wanted, 404),
         ("show_vhost_stats", "test", "", 200),
         ("show_vhost_stats", "none", "", 404),
         ("list_workers", "test", "", 200),
