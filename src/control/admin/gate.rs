@@ -154,6 +154,13 @@ mod tests {
         Guard::new(Cookie::load_or_create(dir.path(), "node").expect("made"))
     }
 
+    /// A session, as the browser sends it back.
+    fn session(guard: &Guard) -> String {
+        let begun = guard.begin_session();
+        let (pair, _) = begun.split_once(';').expect("attributes");
+        pair.to_owned()
+    }
+
     fn headers(cookies: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(OWN, HeaderValue::from_static("1"));
@@ -166,8 +173,7 @@ mod tests {
     #[test]
     fn a_session_lasts_so_long_and_no_longer() {
         let guard = guard();
-        let begun = guard.begin_session();
-        let (pair, _) = begun.split_once(';').expect("attributes");
+        let pair = &*session(&guard);
         let (_, session) = pair.split_once('=').expect("a value");
         let (expiry, _) = session.split_once('.').expect("a signature");
         let expiry = Duration::from_secs(expiry.parse().expect("seconds"));
@@ -180,8 +186,7 @@ mod tests {
     #[test]
     fn a_session_is_found_among_other_cookies() {
         let guard = guard();
-        let begun = guard.begin_session();
-        let (pair, _) = begun.split_once(';').expect("attributes");
+        let pair = &*session(&guard);
         let name = &guard.session_name;
         for cookies in [
             &[&*format!("a=b; {pair}; c")][..],
@@ -198,8 +203,7 @@ mod tests {
     #[test]
     fn forged_sessions_are_none() {
         let guard = guard();
-        let begun = guard.begin_session();
-        let (pair, _) = begun.split_once(';').expect("attributes");
+        let pair = &*session(&guard);
         let (name, session) = pair.split_once('=').expect("a value");
         let (expiry, signed) = session.split_once('.').expect("a signature");
         let later = expiry.parse::<u64>().expect("seconds") + 1;
@@ -227,8 +231,7 @@ mod tests {
     #[test]
     fn a_wrong_cookie_is_refused_beside_a_session() {
         let guard = guard();
-        let begun = guard.begin_session();
-        let (pair, _) = begun.split_once(';').expect("attributes");
+        let pair = &*session(&guard);
         let mut headers = headers(&[pair]);
         headers.insert(COOKIE, HeaderValue::from_static("wrong"));
         assert!(!guard.admits(&headers, now()));

@@ -30,7 +30,10 @@ export const renew = () => ask("POST", "/session.json");
 
 export const logout = () => ask("DELETE", "/session.json");
 
+/** A vhost's path, as somebody has typed it. */
+export const vhostPath = typed => `/${typed.trim().replace(/^\//, "")}`;
+
 /** The resource of a vhost, of whose path only the first slash is the resource's. */
-export const vhostHref = path => `/${encodeURIComponent(path.replace(/^\//, ""))}`;
+export const vhostHref = path => `/${encodeURIComponent(path.slice(1))}`;
 
 export const channelHref = (vhost, channel) => `${vhostHref(vhost)}/channels/${encodeURIComponent(channel)}`;

@@ -29,7 +29,6 @@ function rounded(value, isBinary) {
  * `floor`: the least that the scale goes up to.
  */
 export class Chart {
-  #root;
   #picture = svg("svg", { role: "img" });
   #grid = svg("g");
   #at = svg("line", { class: "at" });
@@ -41,11 +40,11 @@ export class Chart {
 
   constructor(root, name, series, { format, isLog = false, isBinary = false, floor = 1 }) {
     Object.assign(this, { name, series, format, isLog, isBinary, floor });
-    this.#root = root;
     root.className = "chart";
     this.#paths = series.map((_, at) => svg("path", { class: `s${at}` }));
-    this.#area = svg("path", { class: "area s0" });
-    this.#picture.append(this.#grid, ...(isLog ? [] : [this.#area]), ...this.#paths.toReversed(), this.#at);
+    // Under lines of equal factors an area means nothing.
+    this.#area = isLog ? undefined : svg("path", { class: "area s0" });
+    this.#picture.append(this.#grid, ...(this.#area ? [this.#area] : []), ...this.#paths.toReversed(), this.#at);
     root.append(this.#legend, this.#picture);
     this.#picture.addEventListener("pointermove", event => {
       this.#hovered = event.clientX - this.#picture.getBoundingClientRect().left;
@@ -72,8 +71,9 @@ export class Chart {
     const end = samples.at(-1)?.at ?? Date.now();
     const x = at => LEFT + (width - LEFT - 4) * (1 - (end - at) / this.windowMs);
     const y = this.#scale(height);
-    this.series.forEach(([, key], at) => this.#paths[at].setAttribute("d", line(samples, key, x, y)));
-    this.#area.setAttribute("d", area(samples, this.series[0][1], x, y, height - BELOW));
+    const lines = this.series.map(([, key]) => line(samples, key, x, y));
+    lines.forEach((path, at) => this.#paths[at].setAttribute("d", path));
+    this.#area?.setAttribute("d", area(lines[0], height - BELOW));
     this.#label(end, x, height);
     this.#tell(samples, x, height);
   }
@@ -137,8 +137,9 @@ function line(samples, key, x, y) {
   return path;
 }
 
-function area(samples, key, x, y, bottom) {
-  return line(samples, key, x, y).split("M").filter(Boolean).map(piece => {
+/** What is under a line, down to the bottom. */
+function area(path, bottom) {
+  return path.split("M").filter(Boolean).map(piece => {
     const points = piece.split("L");
     const [first, last] = [points[0], points.at(-1)].map(point => point.split(" ")[0]);
     return `M${first} ${bottom}L${piece}L${last} ${bottom}Z`;

@@ -1,6 +1,6 @@
 // A channel, watched as a browser sees it and sent to as a backend does.
 
-import { ask, channelHref, vhostHref } from "./dashboard.admin.js";
+import { ask, channelHref, vhostHref, vhostPath } from "./dashboard.admin.js";
 import { $, element } from "./dashboard.elements.js";
 import { WebRocket } from "./webrocket.mjs";
 
@@ -83,10 +83,7 @@ export function propose(paths, top) {
   $("known-channels").replaceChildren(...options(top.map(it => it.channel)));
 }
 
-const asked = () => {
-  const vhost = `/${$("watch-vhost").value.trim().replace(/^\//, "")}`;
-  return [vhost, $("watch-channel").value.trim()];
-};
+const asked = () => [vhostPath($("watch-vhost").value), $("watch-channel").value.trim()];
 
 $("watch-form").addEventListener("submit", event => {
   event.preventDefault();

@@ -4,9 +4,8 @@ import { Chart } from "./dashboard.charts.js";
 import { $, bar, element, empty } from "./dashboard.elements.js";
 import { bytes, counted, number, time } from "./dashboard.rates.js";
 
-/** What the charts show, in minutes: the shortest that holds all. The node keeps no history. */
-const WINDOWS = [1, 2, 5, 10];
-const WINDOW_MAX_MS = 10 * 60_000;
+/** What the charts show: the shortest that holds all. The node keeps no history. */
+const WINDOWS_MS = [1, 2, 5, 10].map(minutes => minutes * 60_000);
 const BARS_MAX = 10;
 
 const samples = [];
@@ -27,8 +26,8 @@ export function add(stats, rates) {
   const at = Date.now();
   const { connections, broadcasts, deliveries, joined, queued, p50, p99, p999 } = rates ?? {};
   samples.push({ at, connections, broadcasts, deliveries, joined, queued, p50, p99, p999 });
-  while (samples[0].at < at - WINDOW_MAX_MS) samples.shift();
-  const windowMs = WINDOWS.map(it => it * 60_000).find(it => at - samples[0].at <= it);
+  while (samples[0].at < at - WINDOWS_MS.at(-1)) samples.shift();
+  const windowMs = WINDOWS_MS.find(it => at - samples[0].at <= it);
   for (const chart of charts) chart.show(samples, windowMs);
   if (!stats || !rates) return;
   $("tiles").replaceChildren(...tiles(stats, rates).map(([name, value, note]) =>

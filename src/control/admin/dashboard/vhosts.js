@@ -1,6 +1,6 @@
 // Vhosts and their channels: listed, created, deleted.
 
-import { ask, channelHref, vhostHref } from "./dashboard.admin.js";
+import { ask, channelHref, vhostHref, vhostPath } from "./dashboard.admin.js";
 import { $, confirmed, element, empty } from "./dashboard.elements.js";
 import { counted, number } from "./dashboard.rates.js";
 
@@ -104,7 +104,7 @@ async function closeChannel(vhost, name, size) {
 async function change(errorId, act) {
   $(errorId).textContent = "";
   const isDone = await tellFailure(errorId, act());
-  if (isDone) await list();
+  if (isDone) await tellFailure(errorId, list());
   return isDone;
 }
 
@@ -120,7 +120,7 @@ async function tellFailure(errorId, doing) {
 
 $("vhost-form").addEventListener("submit", async event => {
   event.preventDefault();
-  const path = `/${$("vhost-path").value.trim().replace(/^\//, "")}`;
+  const path = vhostPath($("vhost-path").value);
   if (await change("vhost-error", () => ask("POST", vhostHref(path)))) {
     $("vhost-path").value = "";
     select(path);

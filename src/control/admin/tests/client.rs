@@ -73,6 +73,16 @@ impl Admin {
         self.send(format!("{head}{lines}\r\n").as_bytes()).await
     }
 
+    /// A `POST` of this body with the cookie.
+    pub(super) async fn post(&self, target: &str, body: &str) -> Answer {
+        let (cookie, length) = (&self.cookie, body.len());
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Length: {length}\r\nX-WebRocket-Cookie: {cookie}\r\n\r\n"
+        );
+        self.send(format!("{head}{body}").as_bytes()).await
+    }
+
     /// These bytes, and all that comes back.
     pub(super) async fn send(&self, bytes: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("connected");

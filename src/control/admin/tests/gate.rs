@@ -181,15 +181,8 @@ async fn wrong_methods_are_405_ad_28_ad_29() {
 #[tokio::test]
 async fn a_body_is_bounded() {
     let admin = Admin::start().await;
-    let post = async |target: &str, length: usize| {
-        let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\
-             X-WebRocket-Cookie: {}\r\n\r\n",
-            admin.cookie
-        );
-        let body = "x".repeat(length);
-        admin.send(format!("{head}{body}").as_bytes()).await.status
-    };
+    let body = "x".repeat(ADMIN_BODY_BYTES_MAX + 1);
+    let post = async |target: &str, length: usize| admin.post(target, &body[..length]).await.status;
     assert_eq!(post("/at-bound", ADMIN_BODY_BYTES_MAX).await, 302);
     assert_eq!(post("/past", ADMIN_BODY_BYTES_MAX + 1).await, 413);
     assert_eq!(admin.ask("GET", "/past").await.status, 404, "nothing done");

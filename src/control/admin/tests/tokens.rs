@@ -4,12 +4,8 @@ use super::client::{Admin, Answer};
 use crate::limits::{PATTERN_BYTES_MAX, UID_BYTES_MAX};
 
 async fn issue(admin: &Admin, vhost: &str, body: &str) -> Answer {
-    let (cookie, length) = (&admin.cookie, body.len());
-    let request = format!(
-        "POST /{vhost}/single-access-tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         X-WebRocket-Cookie: {cookie}\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    admin.send(request.as_bytes()).await
+    let target = format!("/{vhost}/single-access-tokens");
+    admin.post(&target, body).await
 }
 
 fn wanted(uid: &str, permission: &str) -> String {
