@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { PATIENCE, expectAccessible, launch, scratch, start, startDemo, startNode, until } from "./support.mjs";
+import { Broker, PATIENCE, expectAccessible, launch, scratch, start, startDemo, until } from "./support.mjs";
 
 const program = resolve(process.argv[2]);
 const root = resolve(import.meta.dirname, "../..");
@@ -69,15 +69,15 @@ for (const language of ["python", "node"]) {
 // 200 connections in four tabs, half of them authenticated, over a crash.
 {
   const CLIENTS = 200, TABS = 4;
-  const node = await startNode(program, scratch("restart"));
+  const node = await Broker.start(program);
   await node.admin("POST", "/app");
   const channels = ["news", "private-desk", "presence-room"];
   for (const name of channels) await node.admin("POST", `/app/channels/${name}`);
   const tabs = [];
   for (let at = 0; at < TABS; at++) {
-    const tab = await open(`${node.websocket}/webrocket.js`);
-    await tab.exposeFunction("issue", uid => node.admin("POST", "/app/single-access-tokens", { uid, permission: "(private|presence)-.*" }));
-    await tab.addScriptTag({ url: `${node.websocket}/webrocket.js` });
+    const tab = await open(node.url("http", "/webrocket.js"));
+    await tab.exposeFunction("issue", uid => node.token("/app", uid, "(private|presence)-.*"));
+    await tab.addScriptTag({ url: node.url("http", "/webrocket.js") });
     await tab.evaluate(([url, count, at]) => {
       globalThis.heard = 0;
       globalThis.missed = 0;
@@ -89,7 +89,7 @@ for (const language of ["python", "node"]) {
         wr.on("missed", told => (missed += told.channels.length));
         return wr;
       });
-    }, [`${node.websocket.replace("http", "ws")}/app`, CLIENTS / TABS, at]);
+    }, [node.url("ws", "/app"), CLIENTS / TABS, at]);
     tabs.push(tab);
   }
   const sum = async act => (await Promise.all(tabs.map(tab => tab.evaluate(act)))).reduce((a, b) => a + b);
@@ -98,7 +98,7 @@ for (const language of ["python", "node"]) {
   await until("all are subscribed", async () => (await subscriptions()) === expected);
   await node.kill();
   await until("all have seen it", async () => (await sum(() => all.filter(wr => wr.state === "reconnecting").length)) === CLIENTS);
-  await node.restart();
+  await node.start();
   await until("all are subscribed again", async () => (await subscriptions()) === expected);
   await until("and know what they may have missed", async () => (await sum(() => missed)) === expected);
   await node.admin("POST", "/app/channels/news/events", { event: "said" });

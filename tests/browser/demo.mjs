@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { PATIENCE, expectAccessible, launch, scratch, startDemo, until } from "./support.mjs";
+import { PATIENCE, expectAccessible, expectFits, launch, scratch, startDemo, until } from "./support.mjs";
 
 const [program = "../../target/release/webrocket", shots] = process.argv.slice(2);
 const dir = scratch("demo");
@@ -78,8 +78,7 @@ assert.equal(await ann.title(), "WebRocket demo");
 await expectAccessible(ann, "a chat");
 await expectAccessible(bob, "a chat on a phone");
 for (const tab of [ann, bob]) {
-  const overflow = await tab.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(overflow <= 0, `${overflow} pixels too wide`);
+  await expectFits(tab, await tab.title());
 }
 if (shots) {
   mkdirSync(shots, { recursive: true });

@@ -1,65 +1,19 @@
 // What the tests in a real browser share.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
+import { FREE, start } from "../../clients/js/test/broker.mjs";
 
-/** Milliseconds: a test that waits this long has failed, however busy the machine. */
-export const PATIENCE = 30_000;
-
-/** An address with a port that the kernel picks. */
-export const FREE = "127.0.0.1:0";
-
-/** A directory that goes with the test. */
-export function scratch(name) {
-  const path = mkdtempSync(join(tmpdir(), `webrocket-${name}-`));
-  process.on("exit", () => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
+export * from "../../clients/js/test/broker.mjs";
 
 export function launch() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
-}
-
-/** Waits until `holds` gives something true, and gives that. */
-export async function until(what, holds) {
-  const deadline = Date.now() + PATIENCE;
-  for (;;) {
-    const value = await holds();
-    if (value) return value;
-    assert.ok(Date.now() < deadline, `in vain: ${what}`);
-    await new Promise(resolve => setTimeout(resolve, 50));
-  }
-}
-
-/** Starts a program that serves until a signal; gives it with its output up to `mark`. */
-export function start(program, args, mark, env = {}) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
-  const kill = () => child.kill("SIGKILL");
-  process.on("exit", kill);
-  const ended = new Promise(resolve => child.on("exit", (code, signal) => {
-    process.off("exit", kill);
-    resolve({ code, signal });
-  }));
-  const stop = signal => {
-    child.kill(signal);
-    return ended;
-  };
-  return new Promise((resolve, reject) => {
-    let output = "";
-    child.stdout.on("data", chunk => {
-      output += chunk;
-      if (mark.test(output)) resolve({ output, stop });
-    });
-    child.on("exit", code => reject(new Error(`${program} ended with ${code}: ${output}`)));
   });
 }
 
@@ -75,30 +29,6 @@ export async function startDemo(program, dir, flags = {}) {
   return { page, broker, stop, again, backend: /backend\s+(wr:\S+)/.exec(output)[1] };
 }
 
-/** Starts `webrocket serve` with storage that outlives it; it comes back on the same addresses. */
-export async function startNode(program, dir) {
-  const node = { addresses: { websocket: FREE, backend: FREE, admin: FREE } };
-  node.restart = async () => {
-    const flags = Object.entries(node.addresses).flatMap(([name, address]) => [`--${name}-addr`, address]);
-    const args = ["serve", "--node-name", "test", "--storage-dir", dir, "--shards", "2", "--log", "error", "--drain-window", "0s", ...flags];
-    const { output, stop } = await start(program, args, /^dashboard .*\n/m);
-    const told = name => new RegExp(`^${name}\\s+(\\S+)$`, "m").exec(output)[1];
-    for (const name of Object.keys(node.addresses)) node.addresses[name] = told(name).replace(/^\w+:\/\//, "");
-    Object.assign(node, { stop, kill: () => stop("SIGKILL"), cookie: told("cookie"), dashboard: told("dashboard") });
-    node.websocket = `http://${node.addresses.websocket}`;
-  };
-  node.admin = async (method, path, body) => {
-    const headers = { "X-WebRocket-Cookie": node.cookie };
-    const response = await fetch(`http://${node.addresses.admin}${path}`,
-      { method, headers, redirect: "manual", body: body && JSON.stringify(body) });
-    const text = await response.text();
-    assert.ok(response.status < 400, `${method} ${path}: ${response.status} ${text}`);
-    return text ? JSON.parse(text) : undefined;
-  };
-  await node.restart();
-  return node;
-}
-
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
 
 /** No rule of axe finds anything, in light and dark. */
@@ -110,5 +40,31 @@ export async function expectAccessible(tab, what) {
     const found = await tab.evaluate(async () => (await globalThis.axe.run(document)).violations
       .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(it => it.html).join(" ; ")}`));
     assert.deepEqual(found, [], `${what}, ${colorScheme}`);
+  }
+}
+
+/** Nothing has to be moved sideways to be seen. */
+export async function expectFits(tab, what) {
+  const overflow = await tab.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${what}: ${overflow} pixels too wide`);
+}
+
+const SCREENS = [["desk", 1280, 800, "light"], ["desk-dark", 1280, 800, "dark"], ["phone", 390, 844, "light"]];
+
+/** Opens a page from a file on each kind of screen: it asks for nothing else, and fits. */
+export async function onEachScreen(browser, file, look) {
+  for (const [name, width, height, colorScheme] of SCREENS) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+    const tab = await context.newPage();
+    const problems = [], requests = [];
+    tab.on("pageerror", error => problems.push(String(error)));
+    tab.on("console", message => { if (message.type() === "error") problems.push(message.text()); });
+    tab.on("request", request => requests.push(request.url()));
+    await tab.goto(pathToFileURL(file).href);
+    assert.deepEqual(problems, [], name);
+    assert.equal(requests.length, 1, `the page asks for more: ${requests}`);
+    await look(tab, name, height);
+    await expectFits(tab, name);
+    await context.close();
   }
 }

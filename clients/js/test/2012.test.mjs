@@ -60,10 +60,10 @@ before(async () => {
   await broker.admin("POST", "/app");
   for (const name of ["chat", "presence-room"]) await broker.admin("POST", `/app/channels/${name}`);
 });
-after(() => broker.end());
+after(() => broker.kill());
 
 test("two such pages chat", async () => {
-  const [ann, bob] = [new WebRocket(broker.url("/app")), new WebRocket(broker.url("/app"))];
+  const [ann, bob] = [new WebRocket(broker.url("ws", "/app")), new WebRocket(broker.url("ws", "/app"))];
   const [annNext, bobNext] = [inbox(ann, ...ALL), inbox(bob, ...ALL)];
   const [, { sid }] = await annNext();
   assert.match(sid, /^[0-9a-f-]{36}$/);
@@ -87,7 +87,7 @@ test("two such pages chat", async () => {
 
 test("and see each other's presence", async () => {
   const { token } = await broker.token("/app", "ann", "presence-room");
-  const ann = new WebRocket(broker.url("/app"));
+  const ann = new WebRocket(broker.url("ws", "/app"));
   const next = inbox(ann, ...ALL);
   await next();
   ann.subscribe("presence-room");
@@ -100,7 +100,7 @@ test("and see each other's presence", async () => {
   assert.equal(own[0], ":memberJoined");
   assert.deepEqual([own[1].uid, own[1].mood], ["ann", "gay"]);
   // The token has worked once.
-  const eve = new WebRocket(broker.url("/app"));
+  const eve = new WebRocket(broker.url("ws", "/app"));
   const eveNext = inbox(eve, ...ALL);
   await eveNext();
   eve.authenticate(token);

@@ -3,19 +3,13 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { beforeEach, mock, test } from "node:test";
-import { WebRocket } from "../dist/webrocket.mjs";
-import { Wire, listen, settle } from "./fake.mjs";
+import { until } from "./broker.mjs";
+import { connect, settle } from "./fake.mjs";
 
 beforeEach(() => {
   mock.timers.reset();
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
 });
-
-function connect(options = {}) {
-  const wire = new Wire();
-  const wr = new WebRocket("ws://broker/app", { WebSocket: wire.WebSocket, random: () => 0.5, ...options });
-  return { wire, wr, told: listen(wr) };
-}
 
 /** Tokens t1, t2 and so on. */
 function tokens() {
@@ -59,7 +53,7 @@ test("sources: a function with either answer, a URL", async t => {
   for (const [at, token] of ["a", "b", "c", "from-url"].entries()) {
     const { wire, wr } = connect({ auth: sources[at] });
     wire.greet();
-    await until(() => wire.socket.sent.length > 0);
+    await until("something is sent", () => wire.socket.sent.length > 0);
     assert.deepEqual(authOf(wire.take()), [token]);
     wr.close();
   }
@@ -76,13 +70,6 @@ test("sources: a function with either answer, a URL", async t => {
   }
   assert.equal(asked[0], "/auth.json");
 });
-
-async function until(holds) {
-  for (let waited = 0; !holds(); waited++) {
-    assert.ok(waited < 2000, "in vain");
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-}
 
 test("a token that is not to be had is asked for again, ever more slowly", async () => {
   let isThere = false;

@@ -12,10 +12,10 @@ before(async () => {
   await broker.admin("POST", "/app");
   for (const name of ["news", "private-desk", "presence-room"]) await broker.admin("POST", `/app/channels/${name}`);
 });
-after(() => broker.end());
+after(() => broker.kill());
 
 function connect(uid) {
-  return new WebRocket(broker.url("/app"), {
+  return new WebRocket(broker.url("ws", "/app"), {
     WebSocket: ws,
     backoff: { minMs: 50, maxMs: 500 },
     ...(uid ? { auth: () => broker.token("/app", uid, "(private|presence)-.*") } : {}),
@@ -101,7 +101,7 @@ test("a killed broker: all comes back with fresh tokens, and the loss is told", 
 test("a channel that is closed and a vhost that goes are told", async () => {
   await broker.admin("POST", "/gone");
   await broker.admin("POST", "/gone/channels/a");
-  const wr = new WebRocket(broker.url("/gone"), { WebSocket: ws });
+  const wr = new WebRocket(broker.url("ws", "/gone"), { WebSocket: ws });
   const channel = wr.join("a");
   await next(wr, "joined");
   const left = next(wr, "left");
@@ -116,6 +116,6 @@ test("a channel that is closed and a vhost that goes are told", async () => {
 test("what the broker serves is what is published", async () => {
   const { readFileSync } = await import("node:fs");
   const file = name => readFileSync(new URL(`../dist/${name}`, import.meta.url), "utf8");
-  assert.equal(await (await broker.http("/webrocket.js")).text(), file("webrocket.js"));
-  assert.equal(await (await broker.http("/app/webrocket.js")).text(), file("preconfigured.js"));
+  assert.equal(await (await fetch(broker.url("http", "/webrocket.js"))).text(), file("webrocket.js"));
+  assert.equal(await (await fetch(broker.url("http", "/app/webrocket.js"))).text(), file("preconfigured.js"));
 });

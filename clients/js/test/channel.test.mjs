@@ -2,14 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { WebRocket, WebRocketError } from "../dist/webrocket.mjs";
-import { Wire, listen, settle } from "./fake.mjs";
+import { WebRocketError } from "../dist/webrocket.mjs";
+import { connect, settle } from "./fake.mjs";
 
 /** A connection with these channels joined. */
 async function joined(...names) {
-  const wire = new Wire();
-  const wr = new WebRocket("ws://broker/app", { WebSocket: wire.WebSocket, auth: () => "t" });
-  const told = listen(wr);
+  const { wire, wr, told } = connect({ auth: () => "t" });
   const channels = names.map(name => wr.join(name));
   wire.greet("me");
   await settle();
@@ -175,8 +173,7 @@ test("joined and left before the answer: the answers change nothing", async () =
 });
 
 test("the calls of 2012", async () => {
-  const wire = new Wire();
-  const wr = new WebRocket("ws://broker/app", { WebSocket: wire.WebSocket });
+  const { wire, wr } = connect();
   const seen = [];
   for (const event of [":connected", ":subscribed", ":unsubscribed", ":error", "said"]) wr.bind(event, data => seen.push([event, data]));
   wire.greet("s1");

@@ -3,20 +3,12 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { WebRocket } from "../dist/webrocket.mjs";
-import { Wire, listen } from "./fake.mjs";
-
-const URL = "ws://broker/app";
+import { URL, Wire, connect } from "./fake.mjs";
 
 beforeEach(() => {
   mock.timers.reset();
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
 });
-
-function connect(options = {}) {
-  const wire = new Wire();
-  const wr = new WebRocket(URL, { WebSocket: wire.WebSocket, random: () => 0.5, ...options });
-  return { wire, wr, told: listen(wr) };
-}
 
 test("connects at once, or when told", () => {
   const { wire, wr, told } = connect();

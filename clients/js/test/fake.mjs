@@ -1,6 +1,9 @@
 // A broker's end of the connection, by hand: tests say what it says.
 
 import assert from "node:assert/strict";
+import { WebRocket } from "../dist/webrocket.mjs";
+
+export const URL = "ws://broker/app";
 
 /** All sockets that were opened, the latest last. */
 export class Wire {
@@ -67,6 +70,13 @@ export function listen(wr) {
     take: () => told.splice(0),
     names: () => told.splice(0).map(([event]) => event),
   };
+}
+
+/** A connection at such a broker. */
+export function connect(options = {}) {
+  const wire = new Wire();
+  const wr = new WebRocket(URL, { WebSocket: wire.WebSocket, random: () => 0.5, ...options });
+  return { wire, wr, told: listen(wr) };
 }
 
 /** Lets promises go on. */
