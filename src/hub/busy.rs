@@ -16,7 +16,8 @@ pub(super) struct Tally {
 /// The home channels that had a broadcast in this interval or the one before,
 /// so that the busiest are found without a look at all others. Past
 /// [`BUSY_CHANNELS_MAX`] an interval's late comers are left out: a busy channel
-/// is among the first.
+/// is among the first. Both lists have their room from the start: a broadcast
+/// doesn't wait for memory.
 pub(super) struct Busy {
     /// Counts intervals, from 1.
     interval: u32,
@@ -28,8 +29,8 @@ impl Default for Busy {
     fn default() -> Self {
         Self {
             interval: 1,
-            newest: Vec::new(),
-            previous: Vec::new(),
+            newest: Vec::with_capacity(BUSY_CHANNELS_MAX),
+            previous: Vec::with_capacity(BUSY_CHANNELS_MAX),
         }
     }
 }
@@ -134,6 +135,7 @@ mod tests {
         }
         let known = busy.channels();
         assert_eq!(known.len(), BUSY_CHANNELS_MAX);
+        assert_eq!(busy.newest.capacity(), BUSY_CHANNELS_MAX);
         assert_eq!(known.last(), Some(&ChannelId(BUSY_CHANNELS_MAX as u64 - 1)));
     }
 }
