@@ -436,6 +436,18 @@ pub const MONITOR_NEWS_MAX: usize = 64;
 /// the page must log in again the next one. Past it: 403.
 pub const ADMIN_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// Bytes of the shortest message worth compressing: below, what is saved is less
+/// than what TCP and IP put around it. Shorter ones go as they are.
+pub const DEFLATE_BYTES_MIN: usize = 128;
+
+/// Bits of the smallest window that a client may ask of the server's messages;
+/// zlib has no smaller one without a header. Below it the offer is declined.
+pub const DEFLATE_WINDOW_BITS_MIN: u8 = 9;
+
+/// Bytes that a shard keeps for the next message between inflating or deflating
+/// two. A larger one's memory is given back at the next.
+pub const DEFLATE_KEPT_BYTES_MAX: usize = 256 * 1024;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);

@@ -44,8 +44,11 @@ pub fn http(bytes: &[u8]) {
                 (None, Err(refusal)) => refusal.clone(),
                 (None, Ok(key)) => {
                     let mut out = Vec::new();
-                    write_switching_protocols(key, &mut out);
+                    write_switching_protocols(key, None, &mut out);
                     assert!(out.ends_with(b"=\r\n\r\n"));
+                    out.clear();
+                    write_switching_protocols(key, request.deflate, &mut out);
+                    assert!(!out[..out.len() - 4].windows(4).any(|it| it == b"\r\n\r\n"));
                     return;
                 }
             }

@@ -1,4 +1,5 @@
-use crate::meter::Moment;
+use crate::meter::{Moment, ShardMeter};
+use crate::wire::deflate::{Deflater, Params};
 
 /// Frames of one channel that wait for the end of the turn, in one contiguous
 /// buffer: one `send` per subscriber carries them all.
@@ -8,6 +9,16 @@ pub(super) struct Batch {
     frames: Vec<Mark>,
     /// Whether a frame is no custom event, so that hidden subscribers get it.
     has_announcements: bool,
+    /// The same frames as those who compress get them.
+    packed: Vec<Packed>,
+}
+
+/// The frames of a batch, compressed for all who share these parameters.
+struct Packed {
+    params: Params,
+    bytes: Vec<u8>,
+    /// Where each frame ends in the buffer.
+    ends: Vec<usize>,
 }
 
 /// One frame of a batch.
@@ -37,8 +48,44 @@ impl Batch {
         self.has_announcements |= !custom;
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Compresses the frames for those of these parameters.
+    pub(super) fn pack(&mut self, params: Params, deflater: &mut Deflater, meter: &ShardMeter) {
+        let at = self.packed.iter().position(|it| it.params == params);
+        let at = at.unwrap_or_else(|| {
+            self.packed.push(Packed {
+                params,
+                bytes: Vec::new(),
+                ends: Vec::new(),
+            });
+            self.packed.len() - 1
+        });
+        let packed = &mut self.packed[at];
+        for index in packed.ends.len()..self.frames.len() {
+            let start = index
+                .checked_sub(1)
+                .map_or(0, |before| self.frames[before].end);
+            let frame = &self.bytes[start..self.frames[index].end];
+            let before = packed.bytes.len();
+            if deflater.write_frame(frame, &mut packed.bytes) {
+                meter.compressed.add(1);
+                meter.compressed_from_bytes.add(frame.len() as u64);
+                let written = packed.bytes.len() - before;
+                meter.compressed_to_bytes.add(written as u64);
+            }
+            packed.ends.push(packed.bytes.len());
+        }
+    }
+
+    /// The frames as a subscriber of these parameters gets them; plain where
+    /// they have not been compressed.
+    fn packed(&self, deflate: Option<Params>) -> Option<&Packed> {
+        let params = deflate?;
+        let whole = |it: &&Packed| it.params == params && it.ends.len() == self.frames.len();
+        self.packed.iter().find(whole)
+    }
+
+    pub(super) fn bytes(&self, deflate: Option<Params>) -> &[u8] {
+        self.packed(deflate).map_or(&self.bytes, |it| &it.bytes)
     }
 
     /// How many frames it holds.
@@ -59,12 +106,13 @@ impl Batch {
 
     /// The frames after `seen`, all kinds, as they lie in the buffer, and how
     /// many they are.
-    pub(super) fn since(&self, seen: u64) -> (&[u8], usize) {
+    pub(super) fn since(&self, seen: u64, deflate: Option<Params>) -> (&[u8], usize) {
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
-        let start = skipped
-            .checked_sub(1)
-            .map_or(0, |last| self.frames[last].end);
-        (&self.bytes[start..], self.frames.len() - skipped)
+        let packed = self.packed(deflate);
+        let end = |at: usize| packed.map_or_else(|| self.frames[at].end, |it| it.ends[at]);
+        let start = skipped.checked_sub(1).map_or(0, end);
+        let bytes = packed.map_or(&self.bytes, |it| &it.bytes);
+        (&bytes[start..], self.frames.len() - skipped)
     }
 
     /// The frames after `seen` that a subscriber gets, with their sequence numbers.
@@ -72,16 +120,18 @@ impl Batch {
         &self,
         seen: u64,
         hidden: bool,
+        deflate: Option<Params>,
     ) -> impl Iterator<Item = (u64, &[u8])> {
+        let packed = self.packed(deflate);
+        let bytes = packed.map_or(&self.bytes, |it| &it.bytes);
+        let end = move |at: usize| packed.map_or_else(|| self.frames[at].end, |it| it.ends[at]);
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
         let none = hidden && !self.has_announcements;
         let range = if none { self.frames.len() } else { skipped }..self.frames.len();
         range.filter_map(move |index| {
             let mark = self.frames[index];
-            let start = index
-                .checked_sub(1)
-                .map_or(0, |before| self.frames[before].end);
-            (!(hidden && mark.custom)).then(|| (mark.seq, &self.bytes[start..mark.end]))
+            let start = index.checked_sub(1).map_or(0, end);
+            (!(hidden && mark.custom)).then(|| (mark.seq, &bytes[start..end(index)]))
         })
     }
 
@@ -92,12 +142,19 @@ impl Batch {
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
+        self.packed
+            .retain(|packed| packed.bytes.capacity() <= KEPT_BYTES_MAX);
+        for packed in &mut self.packed {
+            packed.bytes.clear();
+            packed.ends.clear();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame::write_text;
 
     fn batch() -> Batch {
         let mut batch = Batch::default();
@@ -111,13 +168,13 @@ mod tests {
     fn gives_what_was_not_seen() {
         let batch = batch();
         assert_eq!(batch.first_seq(), 3);
-        assert_eq!(batch.since(0), (&b"aabccc"[..], 3));
-        assert_eq!(batch.since(3), (&b"bccc"[..], 2));
-        assert_eq!(batch.since(4), (&b"bccc"[..], 2));
-        assert_eq!(batch.since(9), (&b""[..], 0));
+        assert_eq!(batch.since(0, None), (&b"aabccc"[..], 3));
+        assert_eq!(batch.since(3, None), (&b"bccc"[..], 2));
+        assert_eq!(batch.since(4, None), (&b"bccc"[..], 2));
+        assert_eq!(batch.since(9, None), (&b""[..], 0));
         let seqs = |seen, hidden| {
             batch
-                .frames_since(seen, hidden)
+                .frames_since(seen, hidden, None)
                 .map(|(seq, _)| seq)
                 .collect::<Vec<_>>()
         };
@@ -134,10 +191,40 @@ mod tests {
     #[test]
     fn keeps_custom_events_from_hidden_subscribers() {
         let mut batch = batch();
-        let frames: Vec<_> = batch.frames_since(0, true).collect();
+        let frames: Vec<_> = batch.frames_since(0, true, None).collect();
         assert_eq!(frames, [(5, &b"b"[..])]);
         batch.clear();
         batch.append(10, b"d", true, Moment::default());
-        assert_eq!(batch.frames_since(0, true).count(), 0);
+        assert_eq!(batch.frames_since(0, true, None).count(), 0);
+    }
+
+    #[test]
+    fn is_packed_once_for_all_who_share_parameters() {
+        let choose = |offer: &str| Params::choose(offer.as_bytes()).expect("an offer");
+        let large = choose("permessage-deflate");
+        let small = choose("permessage-deflate; server_max_window_bits=9");
+        let mut deflater = Deflater::new(large);
+        let meter = ShardMeter::default();
+        let mut batch = Batch::default();
+        let mut frame = Vec::new();
+        write_text(&mut frame, &[&[b'x'; 500]]);
+        batch.append(1, &frame, true, Moment::default());
+        batch.append(2, b"\x81\x01y", true, Moment::default());
+        batch.pack(large, &mut deflater, &meter);
+        batch.pack(large, &mut deflater, &meter);
+        assert_eq!(meter.compressed.count(), 1, "the short one goes as it is");
+        assert_eq!(meter.compressed_from_bytes.count(), frame.len() as u64);
+        let packed = batch.bytes(Some(large)).len();
+        assert_eq!(meter.compressed_to_bytes.count() + 3, packed as u64);
+        assert_eq!(batch.since(1, Some(large)), (&b"\x81\x01y"[..], 1));
+        let frames: Vec<_> = batch.frames_since(0, false, Some(large)).collect();
+        assert_eq!((frames[0].1[0], frames[0].1.len()), (0xc1, packed - 3));
+        assert_eq!(frames[1], (2, &b"\x81\x01y"[..]));
+        // Who has other parameters, or comes before it is packed, gets it plain.
+        assert_eq!(batch.bytes(Some(small)), batch.bytes(None));
+        batch.append(3, &frame, true, Moment::default());
+        assert_eq!(batch.bytes(Some(large)), batch.bytes(None));
+        batch.clear();
+        assert!(batch.bytes(Some(large)).is_empty());
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::batch::Batch;
+use super::deflate::Compressing;
 use super::session::Subscription;
 use super::{Effects, Hub};
 use crate::meter::VhostMeter;
@@ -21,6 +22,8 @@ pub(super) struct Local {
     pub(super) current: Option<Box<Batch>>,
     /// Frames that are being sent.
     pub(super) frozen: Option<Box<Batch>>,
+    /// How many of its subscribers compress, and how.
+    pub(super) compressing: Compressing,
 }
 
 #[derive(Clone, Copy)]
@@ -57,6 +60,7 @@ impl Hub {
                 subscribers: SmallVec::new(),
                 current: None,
                 frozen: None,
+                compressing: Compressing::default(),
             };
             let key = self.locals.insert(local) as u32;
             if let Some(home) = self.homes.get_mut(&channel) {
@@ -65,6 +69,7 @@ impl Hub {
             key
         });
         let local = &mut self.locals[key as usize];
+        local.compressing.add(session.deflate);
         let place = local.subscribers.len() as u32;
         local.subscribers.push(Subscriber { slot, hidden });
         session.subscriptions.push(Subscription {
@@ -91,7 +96,9 @@ impl Hub {
         let Subscription {
             local: key, place, ..
         } = session.subscriptions.swap_remove(index);
-        let subscribers = &mut self.locals[key as usize].subscribers;
+        let local = &mut self.locals[key as usize];
+        local.compressing.remove(session.deflate);
+        let subscribers = &mut local.subscribers;
         let from = subscribers.len() - 1;
         subscribers.swap_remove(place as usize);
         if let Some(moved) = subscribers.get(place as usize).copied() {

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::batch::Batch;
 use super::channel::Local;
+use super::deflate::Deflaters;
 use super::session::Session;
 use super::{Effects, Hub};
 use crate::limits::BATCH_BYTES_MAX;
@@ -42,6 +43,7 @@ pub(super) struct FanOut {
         reason = "they move between here and the channels as they are"
     )]
     spare: Vec<Box<Batch>>,
+    deflaters: Deflaters,
     /// For joining frames of several channels.
     joined: Vec<u8>,
 }
@@ -142,10 +144,10 @@ impl Hub {
                         fx.deliver(subscriber.slot, joined);
                     }
                 } else if session.seen < batch.first_seq() {
-                    fx.deliver(subscriber.slot, batch.bytes());
+                    fx.deliver(subscriber.slot, batch.bytes(session.deflate));
                     delivered += batch.len() as u64;
                 } else {
-                    let (rest, count) = batch.since(session.seen);
+                    let (rest, count) = batch.since(session.seen, session.deflate);
                     delivered += count as u64;
                     if !rest.is_empty() {
                         fx.deliver(subscriber.slot, rest);
@@ -181,6 +183,11 @@ impl Hub {
         for &key in &fan_out.frozen {
             let local = &mut self.locals[key as usize];
             local.frozen = local.current.take();
+            if let Some(batch) = local.frozen.as_deref_mut() {
+                for params in local.compressing.iter() {
+                    batch.pack(params, fan_out.deflaters.of(params), &self.meter);
+                }
+            }
         }
     }
 
@@ -231,7 +238,7 @@ fn join(
 ) -> u64 {
     let mut sources = session.subscriptions.iter().filter_map(|subscription| {
         let batch = batch_of(locals.get(subscription.local as usize)?)?;
-        Some(batch.frames_since(session.seen, subscription.hidden))
+        Some(batch.frames_since(session.seen, subscription.hidden, session.deflate))
     });
     let Some(first) = sources.next() else {
         return 0;
@@ -266,6 +273,7 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::super::channel::Subscriber;
+    use super::super::deflate::Compressing;
     use super::*;
     use crate::model::{ChannelId, ChannelName};
 
@@ -282,6 +290,7 @@ mod tests {
             subscribers: subscribed.collect(),
             current: None,
             frozen: None,
+            compressing: Compressing::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod batch;
 mod busy;
 mod channel;
 mod command;
+mod deflate;
 mod delivery;
 mod effects;
 pub mod envelope;
@@ -35,6 +36,7 @@ use slab::Slab;
 use crate::limits::PATTERN_CACHE_MAX;
 use crate::meter::{Moment, ShardMeter};
 use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, VhostId};
+use crate::wire::deflate::Params;
 use crate::wire::event;
 use busy::Busy;
 use channel::Local;
@@ -154,6 +156,16 @@ impl Hub {
         meter.frontends.raise();
         self.sessions[slot] = Some(Box::new(Session::new(conn, vhost, sid, meter)));
         self.reply(conn.slot, fx, |out| event::connected(out, &sid));
+    }
+
+    /// What was agreed on with a new frontend. Comes right behind [`Self::open`]:
+    /// who has subscribed already is counted by the channel.
+    pub fn set_deflate(&mut self, conn: ConnId, deflate: Option<Params>) {
+        if let Some(session) = self.session_mut(conn)
+            && session.subscriptions.is_empty()
+        {
+            session.deflate = deflate;
+        }
     }
 
     /// The connection is gone: its memberships end ([PR-06]).

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::meter::VhostMeter;
 use crate::model::{ChannelId, ChannelName, ConnId, Permission, ShardId, Sid, VhostId};
+use crate::wire::deflate::Params;
 
 /// The protocol state of one frontend.
 pub(super) struct Session {
@@ -16,6 +17,8 @@ pub(super) struct Session {
     pub(super) seen: u64,
     pub(super) pending: Pending,
     pub(super) echoes: Echoes,
+    /// How its messages are compressed, where they are.
+    pub(super) deflate: Option<Params>,
     /// What this shard counts of its vhost.
     pub(super) meter: Arc<VhostMeter>,
 }
@@ -79,6 +82,7 @@ impl Session {
             seen: 0,
             pending: Pending::Nothing,
             echoes: Echoes::default(),
+            deflate: None,
             meter,
         }
     }

@@ -81,6 +81,12 @@ pub struct ShardMeter {
     pub received_bytes: Counter,
     /// Bytes that its sockets took.
     pub sent_bytes: Counter,
+    /// Messages compressed, each once for all who share parameters.
+    pub compressed: Counter,
+    /// Bytes of their frames before.
+    pub compressed_from_bytes: Counter,
+    /// Bytes of their frames after.
+    pub compressed_to_bytes: Counter,
     /// Turns of its pump.
     pub turns: Counter,
     /// Microseconds spent awake.

@@ -42,6 +42,8 @@ pub struct VhostQuota {
     /// `Origin` headers that are let in, as `https://example.com`; any where
     /// empty. Past it: HTTP 403.
     pub origins: Vec<Box<str>>,
+    /// Whether `permessage-deflate` is agreed on with who offers it (RFC 7692).
+    pub compression: bool,
 }
 
 impl Quotas {
@@ -87,6 +89,7 @@ impl Default for VhostQuota {
             messages_per_second_max: MESSAGES_PER_SECOND_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             origins: Vec::new(),
+            compression: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::Pace;
 use crate::hub::Registry;
 use crate::model::VhostId;
+use crate::wire::deflate::Params;
 use crate::wire::http::{self, Refusal, Request, Script, ScriptAnswer, UpgradeKey};
 use crate::wire::message::Reader;
 
@@ -24,6 +25,8 @@ pub enum Upgrade {
         vhost: VhostId,
         /// What the answer carries.
         key: UpgradeKey,
+        /// How messages are compressed, where they are.
+        deflate: Option<Params>,
         /// Bytes of the request.
         consumed: usize,
     },
@@ -51,6 +54,9 @@ pub fn handle_upgrade(bytes: &[u8], registry: &Registry) -> Upgrade {
         Ok(key) => Upgrade::Accepted {
             vhost,
             key,
+            deflate: request
+                .deflate
+                .filter(|_| registry.quota(vhost).compression),
             consumed,
         },
         Err(refusal) => refused(refusal, Some(vhost)),
@@ -90,10 +96,13 @@ pub struct Frontend {
 
 impl Frontend {
     /// A frontend at its first message.
-    pub fn new(vhost: VhostId) -> Self {
+    pub fn new(vhost: VhostId, deflate: Option<Params>) -> Self {
         Self {
             vhost,
-            reader: Reader::default(),
+            reader: match deflate {
+                Some(_) => Reader::may_compress(),
+                None => Reader::default(),
+            },
             held: None,
             pace: Pace::default(),
         }

@@ -8,7 +8,7 @@ use crate::model::{ConnId, Sid, VhostId};
 use crate::session::{Frontend, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::{self, Refusal};
-use crate::wire::message::Incoming;
+use crate::wire::message::{Incoming, expect_text};
 
 impl Pump {
     pub(super) fn handle_handshake(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
@@ -30,6 +30,7 @@ impl Pump {
             Upgrade::Accepted {
                 vhost,
                 key,
+                deflate,
                 consumed,
             } => {
                 let quota = self.hub.registry().quota(vhost);
@@ -41,7 +42,7 @@ impl Pump {
                     return bytes.len();
                 }
                 let mut response = Vec::with_capacity(160);
-                http::write_switching_protocols(&key, &mut response);
+                http::write_switching_protocols(&key, deflate, &mut response);
                 self.io.push(conn.slot, &response);
                 self.io.set_deadline(conn, 0);
                 self.io.count_as(conn, Kind::Frontend);
@@ -52,7 +53,9 @@ impl Pump {
                 }
                 self.hub
                     .open(conn, vhost, Sid::from_random(random), &mut self.io);
-                self.handle_frontend(conn, Frontend::new(vhost), bytes, consumed)
+                self.hub.set_deflate(conn, deflate);
+                let frontend = Frontend::new(vhost, deflate);
+                self.handle_frontend(conn, frontend, bytes, consumed)
             }
         }
     }
@@ -95,8 +98,18 @@ impl Pump {
             if matches!(incoming, Ok(Some(_))) {
                 frontend.pace.take(per_second_max, now_ms);
             }
+            let incoming = incoming.and_then(|incoming| match incoming {
+                Some(Incoming::Compressed { payload, binary }) => {
+                    let text = self.inflater.inflate(payload, message_bytes_max)?;
+                    if !binary {
+                        expect_text(text)?;
+                    }
+                    Ok(Some(Incoming::Message { text, binary }))
+                }
+                incoming => Ok(incoming),
+            });
             match incoming {
-                Ok(None) => break,
+                Ok(None | Some(Incoming::Compressed { .. })) => break,
                 Ok(Some(Incoming::Message { text, .. })) => {
                     match self.hub.handle_message(conn, text, &mut self.io) {
                         Flow::Retry => {

@@ -18,6 +18,7 @@ use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
+use crate::wire::deflate::Inflater;
 
 /// The loop of one shard.
 pub(super) struct Pump {
@@ -29,6 +30,8 @@ pub(super) struct Pump {
     events: Vec<Event>,
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
+    /// Of all frontends that compress.
+    pub(super) inflater: Inflater,
     stage: Stage,
     /// Not yet accepting: no browser is to miss what the store held.
     listeners: Vec<(TcpListener, u8)>,
@@ -77,6 +80,7 @@ impl Pump {
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
             answers: Vec::new(),
+            inflater: Inflater::default(),
             stage: Stage::Serving,
             listeners,
             access: LineLimit::new(ACCESS_LINES_PER_SECOND_MAX),

@@ -51,6 +51,8 @@ pub struct Header {
     pub payload_bytes: usize,
     /// Bytes of the header: 2 to 14.
     pub header_bytes: usize,
+    /// Whether it begins a compressed message (RFC 7692 section 6).
+    pub is_compressed: bool,
 }
 
 /// Why a connection ends (RFC 6455 section 7.4).
@@ -107,16 +109,25 @@ impl Violation {
         reason: "text is not UTF-8",
     };
 
+    pub(super) const NOT_DEFLATED: Self = Self {
+        code: CloseCode::INVALID_PAYLOAD,
+        reason: "message is not deflate data",
+    };
+
     pub(super) const TOO_BIG: Self = Self {
         code: CloseCode::TOO_BIG,
         reason: "message too big",
     };
 }
 
+/// The bit that marks a compressed message (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
+
 /// Bytes of a control frame's payload (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
 /// The header at the front of what a client sent; `None` where it is not all there.
+/// A client that `may_compress` has agreed on `permessage-deflate`.
 ///
 /// # Errors
 /// 1002 for what RFC 6455 forbids, 1009 for a payload over `message_bytes_max`,
@@ -124,8 +135,9 @@ const CONTROL_BYTES_MAX: usize = 125;
 pub fn parse_client_header(
     bytes: &[u8],
     message_bytes_max: usize,
+    may_compress: bool,
 ) -> Result<Option<Header>, Violation> {
-    parse_header(bytes, true, message_bytes_max)
+    parse_header(bytes, true, may_compress, message_bytes_max)
 }
 
 /// The header at the front of what a server sent; `None` where it is not all there.
@@ -133,7 +145,7 @@ pub fn parse_client_header(
 /// # Errors
 /// 1002 for what RFC 6455 forbids.
 pub fn parse_server_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
-    parse_header(bytes, false, usize::MAX)
+    parse_header(bytes, false, false, usize::MAX)
 }
 
 /// ```text
@@ -143,17 +155,24 @@ pub fn parse_server_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
 fn parse_header(
     bytes: &[u8],
     from_client: bool,
+    may_compress: bool,
     payload_bytes_max: usize,
 ) -> Result<Option<Header>, Violation> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };
-    if first & 0x70 != 0 {
+    let is_compressed = may_compress && first & RSV1 != 0;
+    if first & 0x30 != 0 || (first & RSV1 != 0 && !is_compressed) {
         return Err(Violation::protocol("reserved bits without an extension"));
     }
     let Some(opcode) = Opcode::from_bits(first & 0x0f) else {
         return Err(Violation::protocol("reserved opcode"));
     };
+    if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(Violation::protocol(
+            "compressed frame that begins no message",
+        ));
+    }
     let fin = first & 0x80 != 0;
     match (second & 0x80 != 0, from_client) {
         (false, true) => return Err(Violation::protocol("client frame without a mask")),
@@ -203,6 +222,7 @@ fn parse_header(
         mask,
         payload_bytes,
         header_bytes,
+        is_compressed,
     }))
 }
 
@@ -223,10 +243,22 @@ pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 /// buffer must be one that grows.
 pub fn write_text(out: &mut impl BufMut, pieces: &[&[u8]]) {
     let payload_bytes = pieces.iter().map(|piece| piece.len()).sum();
-    write_header(out, Opcode::Text, None, payload_bytes);
+    write_header(out, 0, Opcode::Text, None, payload_bytes);
     for piece in pieces {
         out.put_slice(piece);
     }
+}
+
+/// Appends one unmasked frame with a whole message, text or binary.
+pub fn write_message(out: &mut impl BufMut, opcode: Opcode, payload: &[u8]) {
+    write_header(out, 0, opcode, None, payload.len());
+    out.put_slice(payload);
+}
+
+/// Appends one unmasked frame with a whole message that is deflated already.
+pub fn write_compressed(out: &mut impl BufMut, opcode: Opcode, deflated: &[u8]) {
+    write_header(out, RSV1, opcode, None, deflated.len());
+    out.put_slice(deflated);
 }
 
 /// Appends a close frame; the reason is cut at a character where it is too long.
@@ -236,7 +268,7 @@ pub fn write_close(out: &mut impl BufMut, code: CloseCode, reason: &str) {
         end -= 1;
     }
     let reason = &reason[..end];
-    write_header(out, Opcode::Close, None, 2 + reason.len());
+    write_header(out, 0, Opcode::Close, None, 2 + reason.len());
     out.put_u16(code.0);
     out.put_slice(reason.as_bytes());
 }
@@ -253,13 +285,13 @@ pub fn write_pong(out: &mut impl BufMut, payload: &[u8]) {
 
 fn write_control(out: &mut impl BufMut, opcode: Opcode, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
-    write_header(out, opcode, None, payload.len());
+    write_header(out, 0, opcode, None, payload.len());
     out.put_slice(payload);
 }
 
 /// Appends a frame as a client sends it: the last of its message, masked.
 pub fn write_client_frame(out: &mut Vec<u8>, opcode: Opcode, mask: [u8; 4], payload: &[u8]) {
-    write_header(out, opcode, Some(mask), payload.len());
+    write_header(out, 0, opcode, Some(mask), payload.len());
     let start = out.len();
     out.extend_from_slice(payload);
     unmask(&mut out[start..], mask);
@@ -267,12 +299,13 @@ pub fn write_client_frame(out: &mut Vec<u8>, opcode: Opcode, mask: [u8; 4], payl
 
 fn write_header(
     out: &mut impl BufMut,
+    rsv: u8,
     opcode: Opcode,
     mask: Option<[u8; 4]>,
     payload_bytes: usize,
 ) {
     let masked = if mask.is_some() { 0x80 } else { 0 };
-    out.put_u8(0x80 | opcode as u8);
+    out.put_u8(0x80 | rsv | opcode as u8);
     match payload_bytes {
         0..=125 => out.put_u8(masked | payload_bytes as u8),
         126..=0xffff => {
@@ -296,7 +329,7 @@ mod tests {
     use super::*;
 
     fn code(bytes: &[u8]) -> Option<CloseCode> {
-        parse_client_header(bytes, 1000)
+        parse_client_header(bytes, 1000, false)
             .err()
             .map(|violation| violation.code)
     }
@@ -311,13 +344,16 @@ mod tests {
                 0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
             ]
         );
-        let header = parse_client_header(&out, 5).expect("valid").expect("whole");
+        let header = parse_client_header(&out, 5, false)
+            .expect("valid")
+            .expect("whole");
         let expected = Header {
             fin: true,
             opcode: Opcode::Text,
             mask: [0x37, 0xfa, 0x21, 0x3d],
             payload_bytes: 5,
             header_bytes: 6,
+            is_compressed: false,
         };
         assert_eq!(header, expected);
         let mut out = Vec::new();
@@ -345,7 +381,7 @@ mod tests {
             );
             out.clear();
             write_client_frame(&mut out, Opcode::Binary, [1, 2, 3, 4], &vec![b'x'; bytes]);
-            let header = parse_client_header(&out, bytes)
+            let header = parse_client_header(&out, bytes, false)
                 .expect("valid")
                 .expect("whole");
             assert_eq!(
@@ -353,7 +389,11 @@ mod tests {
                 (bytes, header_bytes + 4)
             );
             for end in 0..header.header_bytes {
-                assert_eq!(parse_client_header(&out[..end], bytes), Ok(None), "{end}");
+                assert_eq!(
+                    parse_client_header(&out[..end], bytes, false),
+                    Ok(None),
+                    "{end}"
+                );
             }
         }
     }
@@ -385,6 +425,24 @@ mod tests {
         for bytes in forbidden {
             assert_eq!(code(bytes), Some(CloseCode::PROTOCOL_ERROR), "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn only_who_has_agreed_may_compress_and_only_the_begin_of_a_message() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let bytes = [0xc0 | opcode as u8, 0x80, 1, 2, 3, 4];
+            assert_eq!(code(&bytes), Some(CloseCode::PROTOCOL_ERROR));
+            let header = parse_client_header(&bytes, 0, true).expect("valid");
+            assert!(header.expect("whole").is_compressed);
+            let mut out = Vec::new();
+            write_compressed(&mut out, opcode, b"z");
+            assert_eq!(out, [0xc0 | opcode as u8, 1, b'z']);
+        }
+        for first in [0xc0, 0xc8, 0xc9, 0xca, 0xa1, 0x91, 0xe1, 0xd1] {
+            assert!(parse_client_header(&[first, 0x80], 0, true).is_err());
+        }
+        let plain = parse_client_header(&[0x81, 0x80, 1, 2, 3, 4], 0, true);
+        assert!(!plain.expect("valid").expect("whole").is_compressed);
     }
 
     #[test]

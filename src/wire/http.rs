@@ -10,6 +10,7 @@ use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 
+use super::deflate;
 use crate::limits::{UPGRADE_BYTES_MAX, UPGRADE_HEADERS_MAX};
 
 /// The head of a request. An unknown path is told before a bad upgrade, so both
@@ -24,6 +25,8 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// Where the browser's page came from, if it tells.
     pub origin: Option<&'a [u8]>,
+    /// The first offer of `permessage-deflate` that can be taken.
+    pub deflate: Option<deflate::Params>,
     /// The tags of copies that the client has.
     pub if_none_match: Option<&'a [u8]>,
     /// Whether an upgrade to WebSocket is asked for, good or bad.
@@ -137,6 +140,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refus
             path,
             query,
             origin: headers.origin.value,
+            deflate: headers.deflate,
             if_none_match: headers.if_none_match,
             asks_upgrade: headers.upgrade,
             upgrade,
@@ -176,6 +180,7 @@ struct Headers<'a> {
     key: Single<'a>,
     version: Single<'a>,
     if_none_match: Option<&'a [u8]>,
+    deflate: Option<deflate::Params>,
     upgrade: bool,
     connection: bool,
     body: bool,
@@ -208,6 +213,9 @@ impl<'a> Headers<'a> {
                 found.key.put(header.value);
             } else if is("Sec-WebSocket-Version") {
                 found.version.put(header.value);
+            } else if is("Sec-WebSocket-Extensions") {
+                let offered = || deflate::Params::choose(header.value);
+                found.deflate = found.deflate.or_else(offered);
             } else if is("If-None-Match") {
                 found.if_none_match = Some(header.value);
             } else if is("Upgrade") {
@@ -364,14 +372,22 @@ impl Refusal {
     }
 }
 
-/// Appends the response that completes the upgrade. No subprotocol and no
-/// extension is ever selected ([HS-15]).
-pub fn write_switching_protocols(key: &UpgradeKey, out: &mut Vec<u8>) {
+/// Appends the response that completes the upgrade. No subprotocol is ever
+/// selected, and no extension but the one given ([HS-15]).
+pub fn write_switching_protocols(
+    key: &UpgradeKey,
+    deflate: Option<deflate::Params>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(&key.0);
+    if let Some(deflate) = deflate {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        out.extend_from_slice(deflate.answer().as_bytes());
+    }
     out.extend_from_slice(b"\r\n\r\n");
 }
 

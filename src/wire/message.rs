@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::limits::CONFIGURED_MESSAGE_BYTES_MAX;
-use crate::wire::frame::{CloseCode, Opcode, Violation, parse_client_header, unmask};
+use crate::wire::frame::{CloseCode, Header, Opcode, Violation, parse_client_header, unmask};
 
 /// Reassembles what one client sends. Owns no allocation but between the
 /// fragments of a message.
@@ -15,6 +15,7 @@ use crate::wire::frame::{CloseCode, Opcode, Violation, parse_client_header, unma
 pub struct Reader {
     fragments: Vec<u8>,
     state: State,
+    may_compress: bool,
 }
 
 /// What one or more frames complete.
@@ -25,6 +26,14 @@ pub enum Incoming<'a> {
         /// The payload; UTF-8 unless `binary`.
         text: &'a [u8],
         /// Whether it came as a binary message ([FR-04]).
+        binary: bool,
+    },
+    /// A whole message, compressed: to be inflated, and then to be told from
+    /// other bytes with [`expect_text`] unless `binary`.
+    Compressed {
+        /// As it came.
+        payload: &'a [u8],
+        /// Whether it came as a binary message.
         binary: bool,
     },
     /// To be answered with a pong of the same bytes ([FR-01]).
@@ -43,12 +52,27 @@ enum State {
     #[default]
     Idle,
     /// A message has begun; the rest of it comes in continuation frames.
-    Fragmented { binary: bool },
+    Fragmented { kind: Kind },
     /// `fragments` was given out as a message and is no longer needed.
     Delivered,
 }
 
+/// What a message's first frame says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    binary: bool,
+    compressed: bool,
+}
+
 impl Reader {
+    /// A reader of a client that has agreed on `permessage-deflate`.
+    pub fn may_compress() -> Self {
+        Self {
+            may_compress: true,
+            ..Self::default()
+        }
+    }
+
     /// What the frames at the front of `bytes` complete; `None` where more bytes
     /// are needed. Payloads are unmasked in place. `consumed` is set to the bytes
     /// eaten, which are not to be given again; fragments are eaten also where
@@ -68,9 +92,13 @@ impl Reader {
             self.fragments = Vec::new();
             self.state = State::Idle;
         }
-        while let Some((frame, payload)) =
-            take_frame(bytes, consumed, self.fragments.len(), message_bytes_max)?
-        {
+        while let Some((frame, payload)) = take_frame(
+            bytes,
+            consumed,
+            self.fragments.len(),
+            message_bytes_max,
+            self.may_compress,
+        )? {
             match (frame.opcode, self.state) {
                 (Opcode::Ping, _) => return Ok(Some(Incoming::Ping(&bytes[payload]))),
                 (Opcode::Pong, _) => return Ok(Some(Incoming::Pong)),
@@ -82,18 +110,21 @@ impl Reader {
                     return Err(Violation::protocol("message inside another"));
                 }
                 (Opcode::Text | Opcode::Binary, _) => {
-                    let binary = frame.opcode == Opcode::Binary;
+                    let kind = Kind {
+                        binary: frame.opcode == Opcode::Binary,
+                        compressed: frame.is_compressed,
+                    };
                     if frame.fin {
-                        return message(&bytes[payload], binary).map(Some);
+                        return message(&bytes[payload], kind).map(Some);
                     }
                     self.fragments.extend_from_slice(&bytes[payload]);
-                    self.state = State::Fragmented { binary };
+                    self.state = State::Fragmented { kind };
                 }
-                (Opcode::Continuation, State::Fragmented { binary }) => {
+                (Opcode::Continuation, State::Fragmented { kind }) => {
                     self.fragments.extend_from_slice(&bytes[payload]);
                     if frame.fin {
                         self.state = State::Delivered;
-                        return message(&self.fragments, binary).map(Some);
+                        return message(&self.fragments, kind).map(Some);
                     }
                 }
                 (Opcode::Continuation, _) => {
@@ -108,17 +139,12 @@ impl Reader {
     /// makes progress, as far as these tell. At most the bytes given where
     /// there is something to tell already.
     pub fn needs(bytes: &[u8]) -> usize {
-        match parse_client_header(bytes, CONFIGURED_MESSAGE_BYTES_MAX) {
+        match parse_client_header(bytes, CONFIGURED_MESSAGE_BYTES_MAX, true) {
             Ok(Some(header)) => header.header_bytes + header.payload_bytes,
             Ok(None) => bytes.len() + 1,
             Err(_) => bytes.len(),
         }
     }
-}
-
-struct Frame {
-    opcode: Opcode,
-    fin: bool,
 }
 
 /// The next whole frame behind `consumed`, unmasked and consumed, and where its
@@ -128,9 +154,10 @@ fn take_frame(
     consumed: &mut usize,
     message_bytes: usize,
     message_bytes_max: usize,
-) -> Result<Option<(Frame, Range<usize>)>, Violation> {
+    may_compress: bool,
+) -> Result<Option<(Header, Range<usize>)>, Violation> {
     let rest = &mut bytes[*consumed..];
-    let Some(header) = parse_client_header(rest, message_bytes_max)? else {
+    let Some(header) = parse_client_header(rest, message_bytes_max, may_compress)? else {
         return Ok(None);
     };
     if !header.opcode.is_control() && message_bytes + header.payload_bytes > message_bytes_max {
@@ -142,23 +169,31 @@ fn take_frame(
     unmask(payload, header.mask);
     let start = *consumed + header.header_bytes;
     *consumed = start + header.payload_bytes;
-    Ok(Some((
-        Frame {
-            opcode: header.opcode,
-            fin: header.fin,
-        },
-        start..*consumed,
-    )))
+    Ok(Some((header, start..*consumed)))
 }
 
-fn message(payload: &[u8], binary: bool) -> Result<Incoming<'_>, Violation> {
-    if !binary && simdutf8::basic::from_utf8(payload).is_err() {
-        return Err(Violation::INVALID_TEXT);
+fn message(payload: &[u8], kind: Kind) -> Result<Incoming<'_>, Violation> {
+    let binary = kind.binary;
+    if kind.compressed {
+        return Ok(Incoming::Compressed { payload, binary });
+    }
+    if !binary {
+        expect_text(payload)?;
     }
     Ok(Incoming::Message {
         text: payload,
         binary,
     })
+}
+
+/// That a text message is text.
+///
+/// # Errors
+/// 1007 where it is no UTF-8.
+pub fn expect_text(payload: &[u8]) -> Result<(), Violation> {
+    simdutf8::basic::from_utf8(payload)
+        .map(drop)
+        .map_err(|_| Violation::INVALID_TEXT)
 }
 
 fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Violation> {
@@ -190,6 +225,7 @@ mod tests {
     #[derive(Clone, Debug, PartialEq, Eq)]
     enum Seen {
         Message(Vec<u8>, bool),
+        Compressed(Vec<u8>, bool),
         Ping(Vec<u8>),
         Pong,
         Close(Option<u16>),
@@ -206,7 +242,10 @@ mod tests {
 
     /// Feeds `stream` in the given pieces, keeping a tail as a connection would.
     fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
-        let mut reader = Reader::default();
+        read_with(Reader::default(), pieces)
+    }
+
+    fn read_with<'a>(mut reader: Reader, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
         let (mut kept, mut seen) = (Vec::new(), Vec::new());
         for piece in pieces {
             kept.extend_from_slice(piece);
@@ -222,6 +261,9 @@ mod tests {
                 let done = next.is_none();
                 seen.extend(next.map(|incoming| match incoming {
                     Incoming::Message { text, binary } => Seen::Message(text.to_vec(), binary),
+                    Incoming::Compressed { payload, binary } => {
+                        Seen::Compressed(payload.to_vec(), binary)
+                    }
                     Incoming::Ping(payload) => Seen::Ping(payload.to_vec()),
                     Incoming::Pong => Seen::Pong,
                     Incoming::Close { code } => Seen::Close(code.map(|code| code.0)),
@@ -277,6 +319,33 @@ mod tests {
             let (front, back) = stream.split_at(cut);
             assert_eq!(read([front, back].into_iter()), expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn compressed_messages_are_given_as_they_came() {
+        let mut stream = Vec::new();
+        let mut begin = |fin, opcode, payload: &[u8]| {
+            let start = stream.len();
+            frame(&mut stream, fin, opcode, payload);
+            stream[start] |= 0x40;
+        };
+        begin(true, Opcode::Text, b"\xff not yet text");
+        begin(true, Opcode::Binary, b"");
+        begin(false, Opcode::Text, b"be");
+        frame(&mut stream, true, Opcode::Ping, b"");
+        frame(&mut stream, true, Opcode::Continuation, b"gun");
+        frame(&mut stream, true, Opcode::Text, b"plain");
+        let expected = [
+            Seen::Compressed(b"\xff not yet text".into(), false),
+            Seen::Compressed(b"".into(), true),
+            Seen::Ping(b"".into()),
+            Seen::Compressed(b"begun".into(), false),
+            text("plain"),
+        ];
+        let seen = read_with(Reader::may_compress(), stream.chunks(1));
+        assert_eq!(seen, expected);
+        // Who has not agreed may not.
+        assert_eq!(read_whole(&stream), [Seen::Violation(1002)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod arbitrary;
+pub mod deflate;
 pub mod event;
 pub mod frame;
 pub mod http;

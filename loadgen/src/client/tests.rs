@@ -29,7 +29,7 @@ fn welcome() -> Vec<u8> {
         .expect("whole");
     assert_eq!(request.path, "/vhost");
     let mut out = Vec::new();
-    http::write_switching_protocols(&request.upgrade.expect("an upgrade"), &mut out);
+    http::write_switching_protocols(&request.upgrade.expect("an upgrade"), None, &mut out);
     event::connected(&mut out, &Sid::from_random([7; 16]));
     event::subscribed(&mut out, "load-0", None, None);
     out
@@ -63,7 +63,7 @@ fn fault(bytes: &[u8]) -> Option<Fault> {
 /// The frames that a client sent.
 fn frames(mut bytes: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
     let mut frames = Vec::new();
-    while let Some(header) = parse_client_header(bytes, 1 << 20).expect("valid") {
+    while let Some(header) = parse_client_header(bytes, 1 << 20, false).expect("valid") {
         let end = header.header_bytes + header.payload_bytes;
         let mut payload = bytes[header.header_bytes..end].to_vec();
         unmask(&mut payload, header.mask);

@@ -196,6 +196,7 @@ impl Reader<'_> {
 fn convert(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.as_ref().to_owned()),
+        DeValue::Boolean(on) => Value::Switch(*on),
         DeValue::Integer(number) => {
             let parsed = i64::from_str_radix(number.as_str(), number.radix());
             // Past every bound as well.

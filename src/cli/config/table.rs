@@ -331,6 +331,17 @@ pub(super) const SETTINGS: &[Setting] = &[
             },
         ),
     },
+    Setting {
+        key: "limits.compression",
+        flag: "compression",
+        value: "BOOL",
+        help: "Whether messages are compressed (permessage-deflate) for those who offer it",
+        reloads: true,
+        place: Place::Vhost(
+            |quota, value| put(&mut quota.compression, value.switch()),
+            |quota| quota.compression.to_string(),
+        ),
+    },
 ];
 
 fn put<T>(place: &mut T, value: Result<T, Reason>) -> Result<(), Reason> {

@@ -13,6 +13,7 @@ pub(super) enum Value {
     Plain(String),
     Text(String),
     Integer(i64),
+    Switch(bool),
     List(Vec<Value>),
     /// What no setting takes, by TOML's name for it.
     Other(&'static str),
@@ -26,6 +27,7 @@ impl Value {
         match self {
             Self::Plain(_) | Self::Text(_) => "string",
             Self::Integer(_) => "integer",
+            Self::Switch(_) => "boolean",
             Self::List(_) => "array",
             Self::Other(kind) => kind,
         }
@@ -42,6 +44,16 @@ impl Value {
         match self {
             Self::Plain(text) | Self::Text(text) => Ok(text),
             _ => Err(self.no("a string")),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn switch(&self) -> Result<bool, Reason> {
+        const EXPECTED: &str = "true or false";
+        match self {
+            Self::Switch(on) => Ok(*on),
+            Self::Plain(text) => text.parse().map_err(|_| not(text, EXPECTED)),
+            _ => Err(self.no(EXPECTED)),
         }
     }
 

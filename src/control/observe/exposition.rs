@@ -132,6 +132,24 @@ impl Look {
             Some(&Unit::Bytes),
             self.of_shards(|meter| meter.sent_bytes.count()),
         )?;
+        page.counters(
+            "webrocket_compressed",
+            "Messages compressed, each once for all frontends of a shard that share parameters",
+            None,
+            self.of_shards(|meter| meter.compressed.count()),
+        )?;
+        page.counters(
+            "webrocket_compressed_from",
+            "Bytes of these messages' frames before",
+            Some(&Unit::Bytes),
+            self.of_shards(|meter| meter.compressed_from_bytes.count()),
+        )?;
+        page.counters(
+            "webrocket_compressed_to",
+            "Bytes of these messages' frames after",
+            Some(&Unit::Bytes),
+            self.of_shards(|meter| meter.compressed_to_bytes.count()),
+        )?;
         page.histograms(
             "webrocket_fanout_latency",
             "From a broadcast accepted to its last subscriber on a shard written",

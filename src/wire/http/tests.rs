@@ -22,7 +22,7 @@ fn the_example_of_rfc_6455_hs_08() {
     assert_eq!((request.path, request.query), ("/app", Some("x=1")));
     assert_eq!(request.origin, Some(&b"http://h"[..]));
     let mut out = Vec::new();
-    write_switching_protocols(&request.upgrade.expect("an upgrade"), &mut out);
+    write_switching_protocols(&request.upgrade.expect("an upgrade"), None, &mut out);
     assert_eq!(
         String::from_utf8(out).expect("UTF-8"),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -241,4 +241,24 @@ fn refusals_are_whole_responses() {
         );
         assert_eq!(body, format!("{refusal}\n"));
     }
+}
+
+#[test]
+fn the_first_good_offer_of_compression_is_taken_from_any_header() {
+    let offers = "Sec-WebSocket-Extensions: x-webkit-deflate-frame, permessage-deflate; surprise\r\n\
+        sec-websocket-extensions: permessage-deflate; server_max_window_bits=10\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let text = GOOD.replace("Origin:", &format!("{offers}Origin:"));
+    let request = request(&text);
+    let mut out = Vec::new();
+    write_switching_protocols(
+        &request.upgrade.expect("an upgrade"),
+        request.deflate,
+        &mut out,
+    );
+    let answer = String::from_utf8(out).expect("UTF-8");
+    assert!(answer.ends_with(
+        "=\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+         client_no_context_takeover; server_max_window_bits=10\r\n\r\n"
+    ));
 }
