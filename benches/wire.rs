@@ -8,8 +8,9 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
+use webrocket::wire::deflate::{Deflater, Inflater, Params};
 use webrocket::wire::event::{self, Message};
-use webrocket::wire::frame::{Opcode, write_client_frame};
+use webrocket::wire::frame::{Opcode, write_client_frame, write_text};
 use webrocket::wire::message::Reader;
 use webrocket::wire::packet::Scanner;
 
@@ -94,5 +95,47 @@ fn packets(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frames, events, packets);
+/// What a shard spends once for all who compress, and for each message that came compressed.
+fn deflate(c: &mut Criterion) {
+    let Some(params) = Params::choose(b"permessage-deflate") else {
+        unreachable!("a constant");
+    };
+    let mut group = c.benchmark_group("deflate");
+    for bytes in [500, 2000, 10_000] {
+        let item = |at: usize| {
+            format!(
+                r#"{{"id":{},"name":"item {at}","n":{}}},"#,
+                at * 7919,
+                at % 13
+            )
+        };
+        let text: String = (0..)
+            .map(item)
+            .flat_map(String::into_bytes)
+            .map(char::from)
+            .take(bytes)
+            .collect();
+        let mut frame = Vec::new();
+        write_text(&mut frame, &[text.as_bytes()]);
+        let mut deflater = Deflater::new(params);
+        let mut out = Vec::new();
+        group.throughput(Throughput::Bytes(bytes as u64));
+        group.bench_function(format!("deflate {bytes}"), |b| {
+            b.iter(|| {
+                out.clear();
+                deflater.write_frame(black_box(&frame), &mut out)
+            });
+        });
+        out.clear();
+        deflater.write_message(Opcode::Text, text.as_bytes(), &mut out);
+        let payload = &out[if out.len() < 128 { 2 } else { 4 }..];
+        let mut inflater = Inflater::default();
+        group.bench_function(format!("inflate {bytes}"), |b| {
+            b.iter(|| inflater.inflate(black_box(payload), bytes).map(<[u8]>::len));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, frames, events, packets, deflate);
 criterion_main!(benches);

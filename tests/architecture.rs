@@ -50,6 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("axum", &["control", "cli"]),
     ("io_uring", &["net"]),
     ("libc", &["net", "sys"]),
+    ("flate2", &["wire"]),
     ("kosmonaut", &["cli"]),
     ("ratatui", &["cli"]),
     ("ureq", &["cli"]),

@@ -30,6 +30,11 @@ fn packet() {
     run("packet", targets::packet);
 }
 
+#[test]
+fn deflate() {
+    run("deflate", targets::deflate);
+}
+
 fn run(target: &str, check: fn(&[u8])) {
     let seeds = seeds(target);
     for seed in &seeds {

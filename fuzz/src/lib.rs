@@ -6,8 +6,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
+use webrocket::wire::deflate::{Deflater, Inflater, PARAMS_COUNT, Params};
 use webrocket::wire::event::{self, Message};
-use webrocket::wire::frame::parse_server_header;
+use webrocket::wire::frame::{Opcode, parse_server_header};
 use webrocket::wire::http::{
     Refusal, Script, ScriptAnswer, clean_path, parse_request, write_switching_protocols,
 };
@@ -75,6 +76,30 @@ pub fn frame(bytes: &[u8]) {
     let trickled = read_messages(bytes.chunks(1));
     assert_eq!(whole, trickled);
     let _ = parse_server_header(bytes);
+}
+
+/// No offer and no compressed message gets past its bounds, and what is
+/// deflated comes back.
+pub fn deflate(bytes: &[u8]) {
+    if let Some(params) = Params::choose(bytes) {
+        assert!(params.index() < PARAMS_COUNT);
+        assert_eq!(Params::choose(params.answer().as_bytes()), Some(params));
+    }
+    let mut inflater = Inflater::default();
+    for bytes_max in [0, 1, 1000, MESSAGE_BYTES_MAX] {
+        if let Ok(message) = inflater.inflate(bytes, bytes_max) {
+            assert!(message.len() <= bytes_max);
+        }
+    }
+    let Some(params) = Params::choose(b"permessage-deflate") else {
+        return;
+    };
+    let mut frame = Vec::new();
+    Deflater::new(params).write_message(Opcode::Binary, bytes, &mut frame);
+    frame[0] &= !0x40;
+    let header = parse_server_header(&frame).ok().flatten().expect("a frame");
+    let back = inflater.inflate(&frame[header.header_bytes..], bytes.len());
+    assert_eq!(back, Ok(bytes));
 }
 
 /// What the reader gives, as text, up to the first violation or close.

@@ -8,7 +8,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::frame::{Violation, parse_server_header, write_compressed};
+use super::frame::{Opcode, Violation, parse_server_header, write_compressed, write_message};
 use crate::limits::{DEFLATE_BYTES_MIN, DEFLATE_KEPT_BYTES_MAX, DEFLATE_WINDOW_BITS_MIN};
 
 const NAME: &[u8] = b"permessage-deflate";
@@ -209,6 +209,16 @@ impl Deflater {
         }
         out.extend_from_slice(frame);
         false
+    }
+
+    /// Appends a frame with the message compressed, whether or not that makes it
+    /// smaller; as it is where it can't be.
+    pub fn write_message(&mut self, opcode: Opcode, message: &[u8], out: &mut Vec<u8>) {
+        if self.deflate(message) {
+            write_compressed(out, opcode, &self.deflated);
+        } else {
+            write_message(out, opcode, message);
+        }
     }
 
     /// Fills `deflated`; tells whether that worked.

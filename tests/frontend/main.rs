@@ -7,6 +7,7 @@ mod support;
 mod auth;
 mod broadcast;
 mod closing;
+mod compression;
 mod errors;
 mod frames;
 mod handshake;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::frame::{CloseCode, Opcode, write_message};
+use crate::wire::frame::CloseCode;
 
 fn answer(offer: &str) -> Option<String> {
     Params::choose(offer.as_bytes()).map(Params::answer)
@@ -229,6 +229,11 @@ proptest! {
         deflater.write_frame(&frame, &mut first);
         prop_assert_eq!(open(&first), &message[..]);
         prop_assert!(first.len() <= frame.len());
+        // Compressed in any case.
+        let mut whole = Vec::new();
+        deflater.write_message(Opcode::Binary, &message, &mut whole);
+        prop_assert_eq!(whole[0], 0xc2);
+        prop_assert_eq!(open(&whole), &message[..]);
         // Each message stands for itself.
         let mut second = Vec::new();
         deflater.write_frame(&frame, &mut second);
