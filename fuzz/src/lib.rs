@@ -2,6 +2,10 @@
 //!
 //! `tests/fuzz_seeds.rs` runs the same functions, so that none rots.
 
+#[path = "../../tests/simulation/world/mod.rs"]
+#[allow(dead_code, reason = "a fuzzer records nothing and reads no totals")]
+mod world;
+
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use webrocket::limits::MESSAGE_BYTES_MAX;
@@ -15,6 +19,15 @@ use webrocket::wire::http::{
 use webrocket::wire::json::{Members, merge, parse_members};
 use webrocket::wire::message::{Incoming, Reader};
 use webrocket::wire::packet::{Scanner, parse_identity, write_trigger};
+use world::{Choices, World};
+
+/// Hubs keep their promises whatever happens to them: the simulation's world,
+/// with the bytes for its seed, a line a step (`tests/simulation`).
+pub fn hub(bytes: &[u8]) {
+    let mut world = World::new(Choices::given(bytes));
+    while world.step() {}
+    world.finish();
+}
 
 /// A request is read whole or not at all, what follows it changes nothing, and
 /// no answer can be split by what the client sent.

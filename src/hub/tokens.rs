@@ -11,6 +11,8 @@ pub(super) struct Tokens {
     issued: FxHashMap<SingleAccessToken, Issued>,
     /// In the order of expiry; holds taken ones too, but not many more than others.
     expiries: VecDeque<(u64, SingleAccessToken)>,
+    /// The time, as it was told last.
+    now_ms: u64,
 }
 
 /// Taken tokens that are left among the expiries whatever else is there.
@@ -19,6 +21,7 @@ const TAKEN_TOKENS_KEPT: usize = 1024;
 struct Issued {
     vhost: VhostId,
     grant: Box<Grant>,
+    expires_at_ms: u64,
 }
 
 impl Tokens {
@@ -41,12 +44,20 @@ impl Tokens {
             .expiries
             .partition_point(|&(at, _)| at <= expires_at_ms);
         self.expiries.insert(place, (expires_at_ms, token));
-        self.issued.insert(token, Issued { vhost, grant });
+        let issued = Issued {
+            vhost,
+            grant,
+            expires_at_ms,
+        };
+        self.issued.insert(token, issued);
     }
 
-    /// Takes the token, once and for all ([AU-06, AU-07]). One of another vhost stays ([AU-08]).
+    /// Takes the token, once and for all ([AU-06, AU-07]). One of another vhost
+    /// stays ([AU-08]); so does one that came here after its time, to be
+    /// forgotten with the next look at the clock.
     pub(super) fn take(&mut self, vhost: VhostId, token: &SingleAccessToken) -> Option<Box<Grant>> {
-        if self.issued.get(token)?.vhost != vhost {
+        let issued = self.issued.get(token)?;
+        if issued.vhost != vhost || issued.expires_at_ms <= self.now_ms {
             return None;
         }
         self.issued.remove(token).map(|issued| issued.grant)
@@ -54,6 +65,7 @@ impl Tokens {
 
     /// Forgets one token whose time is over; call until `None`.
     pub(super) fn expire(&mut self, now_ms: u64) -> Option<SingleAccessToken> {
+        self.now_ms = now_ms;
         while self.expiries.front().is_some_and(|&(at, _)| at <= now_ms) {
             let (_, token) = self.expiries.pop_front()?;
             if self.issued.remove(&token).is_some() {
@@ -105,6 +117,18 @@ mod tests {
         assert_eq!(tokens.expire(100), None);
         assert!(tokens.take(VhostId(1), &token(2)).is_some());
         assert_eq!(tokens.expire(300), None);
+    }
+
+    #[test]
+    fn a_token_that_comes_after_its_time_is_never_taken() {
+        let mut tokens = Tokens::default();
+        assert_eq!(tokens.expire(100), None);
+        tokens.issue(VhostId(1), token(1), grant(), 100);
+        tokens.issue(VhostId(1), token(2), grant(), 101);
+        assert!(tokens.take(VhostId(1), &token(1)).is_none());
+        assert!(tokens.take(VhostId(1), &token(2)).is_some());
+        assert_eq!(tokens.expire(100), Some(token(1)));
+        assert_eq!(tokens.expire(100), None);
     }
 
     #[test]
