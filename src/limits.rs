@@ -436,6 +436,32 @@ pub const MONITOR_NEWS_MAX: usize = 64;
 /// the page must log in again the next one. Past it: 403.
 pub const ADMIN_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
+// ---------------------------------------------------------------- hostile peers
+
+/// Wrong single access tokens that one frontend may present in a row. The
+/// honest one of 2012 is wrong once, when it comes back with a token that it has
+/// spent, and then asks for another. Past it: close 1008.
+pub const WRONG_TOKENS_PER_CONNECTION_MAX: u8 = 16;
+
+/// Wrong tokens from one address within [`WRONG_TOKENS_WINDOW`] by default, of
+/// frontends and of backends each: every connection that an address may have can
+/// be wrong once, as after a restart of the node. Past it no token is looked at:
+/// close 1013 to a frontend, `ER` 403 and close to a backend.
+pub const WRONG_TOKENS_PER_ADDRESS_MAX: u32 = CONNECTIONS_PER_ADDRESS_MAX;
+
+/// Time in which that budget refills, evenly.
+pub const WRONG_TOKENS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses whose wrong tokens are remembered, of frontends and of backends
+/// each; some 4 MB. Past it: those with the most budget left are forgotten.
+pub const WRONG_TOKEN_ADDRESSES_MAX: usize = 65_536;
+
+/// Time that sent bytes may wait for the peer to acknowledge them, or for it to
+/// make room. Keep-alive asks nobody who owes an acknowledgement, and the kernel
+/// alone would try for a quarter of an hour. The same three minutes in which
+/// keep-alive gives a silent peer up. Past it: the connection fails.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(180);
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -467,3 +493,9 @@ const _: () = assert!(
 const _: () = assert!(CONFIGURED_MESSAGE_BYTES_MIN < MESSAGE_BYTES_MAX);
 // The last to be told needs time to go as well.
 const _: () = assert!(2 * DRAIN_WINDOW.as_millis() <= DRAIN_TIMEOUT.as_millis());
+const _: () = assert!(WRONG_TOKEN_ADDRESSES_MAX.is_multiple_of(OCCUPANCY_STRIPES));
+const _: () = assert!(
+    UNACKNOWLEDGED_TIMEOUT.as_secs()
+        == KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64,
+    "one bound for all who are gone"
+);
