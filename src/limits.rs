@@ -181,8 +181,10 @@ pub const KEEPALIVE_PROBES: u32 = 4;
 /// own; glommio's default would keep 10 MiB resident.
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
 
-/// Bytes of the receive buffer that a shard's connections share.
-pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of the receive buffer that a shard's connections share, and so what is
+/// read at once of one that sends much: at a few nanoseconds a byte a fraction of
+/// a millisecond.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Parts of a table of counts that all shards share, each with a lock of its
 /// own: many more than shards that open a connection at the same moment.
@@ -462,6 +464,15 @@ pub const WRONG_TOKEN_ADDRESSES_MAX: usize = 65_536;
 /// keep-alive gives a silent peer up. Past it: the connection fails.
 pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// Bytes read at once of a connection that sends little, as nearly all do. One
+/// that sends as much at once, or has more than that of a message unfinished, is
+/// bulky: it is read behind all others, [`BULKY_READS_PER_TURN_MAX`] a turn.
+pub const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// Bulky connections read in one turn, so that whoever sends little waits behind
+/// one large message, not behind as many as there are clients that send them.
+pub const BULKY_READS_PER_TURN_MAX: usize = 1;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -471,7 +482,8 @@ const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 // A turn ends with the frame that passes its bound.
 const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
-const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
+const _: () = assert!(UPGRADE_BYTES_MAX <= READ_BYTES_MAX);
+const _: () = assert!(READ_BYTES_MAX < RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
 const _: () = assert!(QUESTION_TIMEOUT.as_nanos() < ADMIN_TIMEOUT.as_nanos());

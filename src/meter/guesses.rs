@@ -189,7 +189,10 @@ mod tests {
         let guesses = Guesses::default();
         let all: u32 = std::thread::scope(|scope| {
             let shards = [(); 4].map(|()| scope.spawn(|| taken(&guesses, address(1), 500, 5)));
-            shards.map(|shard| shard.join().expect("counted")).iter().sum()
+            shards
+                .map(|shard| shard.join().expect("counted"))
+                .iter()
+                .sum()
         });
         assert_eq!(all, 500);
     }

@@ -62,6 +62,8 @@ pub(super) struct Flags {
     pub(super) throttled: bool,
     /// Has no place in the node's quotas to give back.
     pub(super) placeless: bool,
+    /// Sends much: it is read behind all others.
+    pub(super) bulky: bool,
     /// A token that it presented is being looked at.
     pub(super) presenting: bool,
     /// The peer sends no more.
@@ -117,6 +119,15 @@ impl Connection {
     /// Whether a connection that is held back no more has to be listed.
     pub(super) fn has_work(&self) -> bool {
         self.flags.readable || self.flags.ended || self.has_waiting()
+    }
+
+    /// Bytes of what was received and is no whole message.
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        let fragments = match &self.role {
+            Role::Frontend(frontend) => frontend.reader.unfinished_bytes(),
+            _ => 0,
+        };
+        self.inbox.len() + fragments
     }
 
     pub(super) fn is_closing(&self) -> bool {

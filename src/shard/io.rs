@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -6,9 +7,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::{
-    CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, WRONG_TOKENS_PER_CONNECTION_MAX,
-};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, WRONG_TOKENS_PER_CONNECTION_MAX};
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
@@ -26,6 +25,8 @@ pub(super) struct Io {
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
+    /// Those of them that are bulky.
+    pub(super) bulky: VecDeque<u32>,
     /// Outboxes to be flushed.
     pub(super) dirty: Vec<u32>,
     pub(super) notes: Vec<Note>,
@@ -101,6 +102,7 @@ impl Io {
             spare: Spare::new(),
             timers: Timers::default(),
             ready: Vec::new(),
+            bulky: VecDeque::new(),
             dirty: Vec::new(),
             notes: Vec::new(),
             meter,
@@ -291,7 +293,10 @@ impl Io {
         if let Some(connection) = self.connections.get_mut(slot as usize)
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
-            self.ready.push(slot);
+            match connection.flags.bulky {
+                true => self.bulky.push_back(slot),
+                false => self.ready.push(slot),
+            }
         }
     }
 

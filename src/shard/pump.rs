@@ -10,9 +10,9 @@ use super::{BACKEND, Seat, ShardError};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
-    ACCESS_LINES_PER_SECOND_MAX, DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX,
-    HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX, READS_PER_FLUSH_MAX,
-    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    ACCESS_LINES_PER_SECOND_MAX, BULKY_READS_PER_TURN_MAX, DELIVERIES_PER_TURN_MAX,
+    ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX,
+    READ_BYTES_MAX, READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
@@ -121,7 +121,8 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let busy = (!self.io.ready.is_empty() && !self.io.port.is_congested())
+        let listed = !self.io.ready.is_empty() || !self.io.bulky.is_empty();
+        let busy = (listed && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
             || self.io.port.has_incoming();
@@ -337,18 +338,29 @@ impl Pump {
                 self.io.ready.drain(..index);
                 return;
             }
-            let slot = self.io.ready[index];
-            if let Some(connection) = self.io.connections.get_mut(slot as usize) {
-                connection.flags.listed = false;
-                let conn = connection.id;
-                self.read(conn);
-                self.handle_notes();
-            }
+            self.read_listed(self.io.ready[index]);
             if (index + 1) % READS_PER_FLUSH_MAX == 0 {
                 self.flush_answers();
             }
         }
         self.io.ready.drain(..count);
+        for _ in 0..BULKY_READS_PER_TURN_MAX {
+            if self.is_full() {
+                return;
+            }
+            if let Some(slot) = self.io.bulky.pop_front() {
+                self.read_listed(slot);
+            }
+        }
+    }
+
+    fn read_listed(&mut self, slot: u32) {
+        if let Some(connection) = self.io.connections.get_mut(slot as usize) {
+            connection.flags.listed = false;
+            let conn = connection.id;
+            self.read(conn);
+            self.handle_notes();
+        }
     }
 
     /// Sends what the last reads caused, unless it goes to more connections
@@ -395,9 +407,13 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        match connection.socket.recv(&mut buffer) {
+        let bytes_max = match connection.flags.bulky {
+            true => buffer.len(),
+            false => READ_BYTES_MAX,
+        };
+        match connection.socket.recv(&mut buffer[..bytes_max]) {
             Recv::Bytes(count) => {
-                connection.flags.readable = count == buffer.len() || connection.flags.hung_up;
+                connection.flags.readable = count == bytes_max || connection.flags.hung_up;
                 let more = connection.flags.readable;
                 if connection.inbox.is_empty() {
                     let consumed = self.handle_bytes(conn, &mut buffer[..count]);
@@ -412,6 +428,10 @@ impl Pump {
                     self.store_rest(conn, inbox, consumed);
                 }
                 self.io.meter.received_bytes.add(count as u64);
+                if let Some(connection) = self.io.get(conn) {
+                    let most = count.max(connection.unfinished_bytes());
+                    connection.flags.bulky = most >= READ_BYTES_MAX;
+                }
                 if more {
                     self.io.list(conn.slot);
                 }
