@@ -27,6 +27,10 @@ fn hostile() -> Vec<(String, bool)> {
         (many(r"\w"), false),
         (many(r"\pL+"), false),
         (many("(?i)[^a-z]*"), false),
+        // 20 seconds each where they are taken for Unicode.
+        (many(r"(?i)[\x{0}-\x{10ffff}]"), false),
+        (many(r"(?iu)[\x{0}-\x{10ffff}]"), false),
+        (many(r"(?iu)\pL{0}"), false),
         ("(".repeat(1000) + &")".repeat(1000), false),
         ("(".repeat(PATTERN_BYTES_MAX), false),
     ]
@@ -71,7 +75,7 @@ fn patterns() {
             let number = count.fetch_add(1, Ordering::Relaxed);
             let refused = number.is_multiple_of(2);
             let pattern = match refused {
-                true => format!(r"{number}\w{{1000}}"),
+                true => format!(r"{number}(\w{{1000}}-){{100}}"),
                 false => format!(r"{number}(\w+-){{1,4}}"),
             };
             let answer = client.request(format!("AT\njoe\n{pattern}\n\r\n\r\n").as_bytes());
