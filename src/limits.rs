@@ -181,8 +181,10 @@ pub const KEEPALIVE_PROBES: u32 = 4;
 /// own; glommio's default would keep 10 MiB resident.
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 * 1024;
 
-/// Bytes of the receive buffer that a shard's connections share.
-pub const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of the receive buffer that a shard's connections share, and so what is
+/// read at once of one that sends much: at a few nanoseconds a byte a fraction of
+/// a millisecond.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Parts of a table of counts that all shards share, each with a lock of its
 /// own: many more than shards that open a connection at the same moment.
@@ -436,6 +438,8 @@ pub const MONITOR_NEWS_MAX: usize = 64;
 /// the page must log in again the next one. Past it: 403.
 pub const ADMIN_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
+// ---------------------------------------------------------------- compression
+
 /// Bytes of the shortest message worth compressing: below, what is saved is less
 /// than what TCP and IP put around it. Shorter ones go as they are.
 pub const DEFLATE_BYTES_MIN: usize = 128;
@@ -448,6 +452,41 @@ pub const DEFLATE_WINDOW_BITS_MIN: u8 = 9;
 /// two. A larger one's memory is given back at the next.
 pub const DEFLATE_KEPT_BYTES_MAX: usize = 256 * 1024;
 
+// ---------------------------------------------------------------- hostile peers
+
+/// Wrong single access tokens that one frontend may present in a row. The
+/// honest one of 2012 is wrong once, when it comes back with a token that it has
+/// spent, and then asks for another. Past it: close 1008.
+pub const WRONG_TOKENS_PER_CONNECTION_MAX: u8 = 16;
+
+/// Wrong tokens from one address within [`WRONG_TOKENS_WINDOW`] by default, of
+/// frontends and of backends each: every connection that an address may have can
+/// be wrong once, as after a restart of the node. Past it no token is looked at:
+/// close 1013 to a frontend, `ER` 403 and close to a backend.
+pub const WRONG_TOKENS_PER_ADDRESS_MAX: u32 = CONNECTIONS_PER_ADDRESS_MAX;
+
+/// Time in which that budget refills, evenly.
+pub const WRONG_TOKENS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses whose wrong tokens are remembered, of frontends and of backends
+/// each; some 4 MB. Past it: those with the most budget left are forgotten.
+pub const WRONG_TOKEN_ADDRESSES_MAX: usize = 65_536;
+
+/// Time that sent bytes may wait for the peer to acknowledge them, or for it to
+/// make room. Keep-alive asks nobody who owes an acknowledgement, and the kernel
+/// alone would try for a quarter of an hour. The same three minutes in which
+/// keep-alive gives a silent peer up. Past it: the connection fails.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Bytes read at once of a connection that sends little, as nearly all do. One
+/// that sends as much at once, or has more than that of a message unfinished, is
+/// bulky: it is read behind all others, [`BULKY_READS_PER_TURN_MAX`] a turn.
+pub const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// Bulky connections read in one turn, so that whoever sends little waits behind
+/// one large message, not behind as many as there are clients that send them.
+pub const BULKY_READS_PER_TURN_MAX: usize = 1;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -457,7 +496,8 @@ const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 // A turn ends with the frame that passes its bound.
 const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
-const _: () = assert!(UPGRADE_BYTES_MAX <= RECEIVE_BUFFER_BYTES);
+const _: () = assert!(UPGRADE_BYTES_MAX <= READ_BYTES_MAX);
+const _: () = assert!(READ_BYTES_MAX < RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(CHANGES_IN_FLIGHT_MAX * 4 <= RING_ENVELOPES_MAX);
 const _: () = assert!(QUESTION_TIMEOUT.as_nanos() < ADMIN_TIMEOUT.as_nanos());
@@ -479,3 +519,9 @@ const _: () = assert!(
 const _: () = assert!(CONFIGURED_MESSAGE_BYTES_MIN < MESSAGE_BYTES_MAX);
 // The last to be told needs time to go as well.
 const _: () = assert!(2 * DRAIN_WINDOW.as_millis() <= DRAIN_TIMEOUT.as_millis());
+const _: () = assert!(WRONG_TOKEN_ADDRESSES_MAX.is_multiple_of(OCCUPANCY_STRIPES));
+const _: () = assert!(
+    UNACKNOWLEDGED_TIMEOUT.as_secs()
+        == KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64,
+    "one bound for all who are gone"
+);

@@ -15,7 +15,7 @@ pub enum Error {
     /// the right URL.
     #[error("unauthorized (402): unknown vhost or wrong access token")]
     Unauthorized,
-    /// 403: known, but not allowed. Known to clients, never sent so far.
+    /// 403: the address has presented too many wrong tokens; try again later.
     #[error("forbidden (403)")]
     Forbidden,
     /// 451: no channel can have this name. The caller's mistake.

@@ -60,17 +60,26 @@ impl Hub {
 
     /// An authenticated session ends first, whatever the token is worth ([AU-12..14]).
     fn authenticate(&mut self, conn: ConnId, token: &str, fx: &mut impl Effects) -> Outcome {
+        if !fx.try_present(conn) {
+            return Ok(Flow::Next);
+        }
         let session = self.session_mut(conn).ok_or(Status::InternalError)?;
         let vhost = session.vhost;
         if session.user.take().is_some() {
             self.catch_up(conn.slot, fx);
             self.leave_all(conn.slot, None, fx);
         }
-        let token = SingleAccessToken::parse(token.as_bytes()).ok_or(Status::Unauthorized)?;
+        let Some(token) = SingleAccessToken::parse(token.as_bytes()) else {
+            fx.presented(conn, false);
+            return Err(Status::Unauthorized);
+        };
         let home = home_of_token(&token, self.registry.shards());
         let (from, token) = (self.peer(conn), Box::new(token));
         if home == self.id {
-            self.home_take(from, vhost, token, fx)?;
+            if let Err(status) = self.home_take(from, vhost, token, fx) {
+                fx.presented(conn, false);
+                return Err(status);
+            }
             self.set_pending(conn, Pending::Token);
             return Ok(Flow::Wait);
         }

@@ -194,6 +194,7 @@ impl Hub {
 
     /// The answer to a single access token.
     fn admit(&mut self, conn: ConnId, grant: Result<Box<Grant>, Status>, fx: &mut impl Effects) {
+        fx.presented(conn, grant.as_ref().err() != Some(&Status::Unauthorized));
         let user = grant.and_then(|grant| {
             // The pattern compiled when the token was issued.
             let permission = self.permission(&grant.pattern);

@@ -44,6 +44,14 @@ pub trait Effects {
     /// A frontend met a quota and is told this; for meter and log.
     fn refused(&mut self, conn: ConnId, cause: Refused, status: Status);
 
+    /// A frontend presents a single access token. False where it, or its
+    /// address, has presented too many wrong ones: then the token is not looked
+    /// at, and the connection is being closed.
+    fn try_present(&mut self, conn: ConnId) -> bool;
+
+    /// What the token that the frontend presented was worth; once for each.
+    fn presented(&mut self, conn: ConnId, right: bool);
+
     /// The node grants something else from now on.
     fn quotas_replaced(&mut self);
 

@@ -1,14 +1,19 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use subtle::ConstantTimeEq;
 
 use super::envelope::Grant;
 use crate::model::{SingleAccessToken, VhostId};
 
 /// The unused single access tokens whose home this shard is.
+///
+/// A table finds its key in a time that tells how much of it was right. So only
+/// the first 16 bytes of a token find it; the other 48 are compared in constant
+/// time, and no measuring gets at them.
 #[derive(Default)]
 pub(super) struct Tokens {
-    issued: FxHashMap<SingleAccessToken, Issued>,
+    issued: FxHashMap<Selector, Issued>,
     /// In the order of expiry; holds taken ones too, but not many more than others.
     expiries: VecDeque<(u64, SingleAccessToken)>,
     /// The time, as it was told last.
@@ -18,10 +23,21 @@ pub(super) struct Tokens {
 /// Taken tokens that are left among the expiries whatever else is there.
 const TAKEN_TOKENS_KEPT: usize = 1024;
 
+/// The part of a token by which it is found.
+type Selector = [u8; 16];
+
 struct Issued {
+    token: SingleAccessToken,
     vhost: VhostId,
     grant: Box<Grant>,
     expires_at_ms: u64,
+}
+
+fn selector(token: &SingleAccessToken) -> Selector {
+    let mut selector = Selector::default();
+    let bytes = selector.len();
+    selector.copy_from_slice(&token.as_bytes()[..bytes]);
+    selector
 }
 
 impl Tokens {
@@ -37,7 +53,7 @@ impl Tokens {
         if self.expiries.len() > 2 * self.issued.len() + TAKEN_TOKENS_KEPT {
             let issued = &self.issued;
             self.expiries
-                .retain(|(_, token)| issued.contains_key(token));
+                .retain(|(_, token)| issued.contains_key(&selector(token)));
         }
         // Nearly always at the end: all tokens live equally long.
         let place = self
@@ -45,22 +61,25 @@ impl Tokens {
             .partition_point(|&(at, _)| at <= expires_at_ms);
         self.expiries.insert(place, (expires_at_ms, token));
         let issued = Issued {
+            token,
             vhost,
             grant,
             expires_at_ms,
         };
-        self.issued.insert(token, issued);
+        self.issued.insert(selector(&token), issued);
     }
 
     /// Takes the token, once and for all ([AU-06, AU-07]). One of another vhost
     /// stays ([AU-08]); so does one that came here after its time, to be
     /// forgotten with the next look at the clock.
     pub(super) fn take(&mut self, vhost: VhostId, token: &SingleAccessToken) -> Option<Box<Grant>> {
-        let issued = self.issued.get(token)?;
-        if issued.vhost != vhost || issued.expires_at_ms <= self.now_ms {
+        let selector = selector(token);
+        let issued = self.issued.get(&selector)?;
+        let is_right = bool::from(issued.token.as_bytes().ct_eq(token.as_bytes()));
+        if !is_right || issued.vhost != vhost || issued.expires_at_ms <= self.now_ms {
             return None;
         }
-        self.issued.remove(token).map(|issued| issued.grant)
+        self.issued.remove(&selector).map(|issued| issued.grant)
     }
 
     /// Forgets one token whose time is over; call until `None`.
@@ -68,7 +87,7 @@ impl Tokens {
         self.now_ms = now_ms;
         while self.expiries.front().is_some_and(|&(at, _)| at <= now_ms) {
             let (_, token) = self.expiries.pop_front()?;
-            if self.issued.remove(&token).is_some() {
+            if self.issued.remove(&selector(&token)).is_some() {
                 return Some(token);
             }
         }
@@ -103,6 +122,19 @@ mod tests {
         assert!(tokens.take(VhostId(1), &token(2)).is_none());
         assert_eq!(tokens.take(VhostId(1), &token(1)), Some(grant()));
         assert!(tokens.take(VhostId(1), &token(1)).is_none());
+    }
+
+    #[test]
+    fn every_byte_of_a_token_counts() {
+        let mut tokens = Tokens::default();
+        tokens.issue(VhostId(1), token(7), grant(), 100);
+        for at in 0..SingleAccessToken::BYTES {
+            let mut bytes = [7; SingleAccessToken::BYTES];
+            bytes[at] ^= 1;
+            let near = SingleAccessToken::from_random(bytes);
+            assert!(tokens.take(VhostId(1), &near).is_none(), "byte {at}");
+        }
+        assert_eq!(tokens.take(VhostId(1), &token(7)), Some(grant()));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What one shard counts and control reads. A number has one writer, its shard,
 //! so counting is a plain load and store; a reader may see one number of a turn
-//! before another. Only [`Occupancy`] is counted by all shards together.
+//! before another. Only [`Occupancy`] and [`Guesses`] are counted by all shards
+//! together.
 //! [`LineLimit`] bounds what is logged of it.
 
 #![forbid(unsafe_code)]
 
 mod clock;
+mod guesses;
 mod histogram;
 mod lines;
 mod occupancy;
@@ -13,6 +15,7 @@ mod store;
 mod vhost;
 
 pub use clock::{Clock, Moment};
+pub use guesses::Guesses;
 pub use histogram::Histogram;
 pub use lines::LineLimit;
 pub use occupancy::Occupancy;
@@ -237,11 +240,13 @@ pub enum Refused {
     Subscriptions,
     /// A slow consumer: its outbox is over its bound.
     OutboxBytes,
+    /// A frontend, or an address, that presented too many wrong tokens.
+    WrongTokens,
 }
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
@@ -254,6 +259,7 @@ impl Refused {
         Self::MessageRate,
         Self::Subscriptions,
         Self::OutboxBytes,
+        Self::WrongTokens,
     ];
 
     /// The cause as metrics and logs name it.
@@ -271,6 +277,7 @@ impl Refused {
             Self::MessageRate => "message_rate",
             Self::Subscriptions => "subscriptions",
             Self::OutboxBytes => "outbox_bytes",
+            Self::WrongTokens => "wrong_tokens",
         }
     }
 }

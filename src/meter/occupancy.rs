@@ -4,18 +4,22 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Refused;
+use super::{Guesses, Refused};
 use crate::limits::OCCUPANCY_STRIPES;
 use crate::model::{PeerAddress, Quotas, VhostId};
 
 /// How many connections there are, over all shards: what a quota of the whole
 /// node is held against. It is the one thing that shards share and lock, and
-/// they touch it only where a connection opens or ends, never for a message
-/// (docs/decisions/0009).
+/// they touch it only where a connection opens or ends or presents a token, never
+/// for a message otherwise (docs/decisions/0009 and 0018).
 ///
 /// Invariant: who was let in is taken out once, so that all counts end at zero.
 #[derive(Debug, Default)]
 pub struct Occupancy {
+    /// Wrong tokens of frontends, by address.
+    pub frontend_guesses: Guesses,
+    /// Wrong tokens of backends, by address: no browser keeps backends out.
+    pub backend_guesses: Guesses,
     connections: AtomicU32,
     addresses: Tally<PeerAddress>,
     vhosts: Tally<VhostId>,

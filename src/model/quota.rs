@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::VhostPath;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
-    MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, SUBSCRIPTIONS_MAX,
+    MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, SUBSCRIPTIONS_MAX, WRONG_TOKENS_PER_ADDRESS_MAX,
 };
 
 /// What the node as a whole grants, and each vhost in it. Set by the operator,
@@ -17,6 +17,10 @@ pub struct Quotas {
     /// Loopback is exempt, for a proxy on the same host speaks for everyone.
     /// Past it: HTTP 429 to a frontend, a backend is closed.
     pub connections_per_address_max: u32,
+    /// Wrong tokens from one such peer in a minute, of frontends and of backends
+    /// each. Past it no token is looked at: close 1013 to a frontend, `ER` 403 to
+    /// a backend, whatever the token is worth.
+    pub wrong_tokens_per_address_max: u32,
     /// For every vhost without a quota of its own.
     pub default: VhostQuota,
     /// Vhosts with a quota of their own, whether they exist or not.
@@ -73,6 +77,7 @@ impl Default for Quotas {
         Self {
             connections_max: u32::MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            wrong_tokens_per_address_max: WRONG_TOKENS_PER_ADDRESS_MAX,
             default: VhostQuota::default(),
             vhosts: BTreeMap::new(),
         }

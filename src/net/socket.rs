@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
-use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, UNACKNOWLEDGED_TIMEOUT};
 
 /// A TCP socket, never blocking.
 #[derive(Debug)]
@@ -125,13 +125,14 @@ impl Socket {
     }
 
     /// Sends small frames at once, and lets the kernel notice a peer that has
-    /// gone without a word.
+    /// gone without a word, whether something was on its way to it or not.
     ///
     /// # Errors
     /// On a connection that is lost already.
     pub fn tune(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.0);
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))?;
         socket.set_tcp_keepalive(
             &TcpKeepalive::new()
                 .with_time(KEEPALIVE_IDLE)

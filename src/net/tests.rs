@@ -3,7 +3,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::limits::{COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, LISTENERS_PER_SHARD_MAX};
+use crate::limits::{
+    COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL,
+    KEEPALIVE_PROBES, LISTENERS_PER_SHARD_MAX, UNACKNOWLEDGED_TIMEOUT,
+};
 use crate::model::ConnId;
 use crate::sys::EventFd;
 
@@ -239,6 +242,25 @@ fn reset_on_close_resets() {
     rig.settle();
     let error = client.read(&mut [0; 8]).expect_err("reset");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// A peer that vanishes is given up in three minutes, silent or owing.
+#[test]
+fn a_tuned_socket_has_the_kernel_notice_who_is_gone() {
+    let mut rig = Rig::new();
+    let (_client, socket) = rig.accept_watched(conn(0, 0));
+    socket.tune().expect("tuned");
+    let options = socket2::SockRef::from(&socket);
+    let is = |value: std::io::Result<Duration>| value.expect("an option");
+    assert!(options.keepalive().expect("an option"));
+    assert_eq!(is(options.tcp_keepalive_time()), KEEPALIVE_IDLE);
+    assert_eq!(is(options.tcp_keepalive_interval()), KEEPALIVE_INTERVAL);
+    let probes = options.tcp_keepalive_retries().expect("an option");
+    assert_eq!(probes, KEEPALIVE_PROBES);
+    let unacknowledged = options.tcp_user_timeout().expect("an option");
+    assert_eq!(unacknowledged, Some(UNACKNOWLEDGED_TIMEOUT));
+    assert!(options.tcp_nodelay().expect("an option"));
+    rig.driver.unwatch(conn(0, 0), socket, false);
 }
 
 #[test]

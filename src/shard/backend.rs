@@ -20,7 +20,20 @@ impl Pump {
                 return bytes.len();
             }
         };
-        match Fresh::handle_first(&packet, self.hub.registry(), self.io.now_ms) {
+        let Some(connection) = self.io.get(conn) else {
+            return bytes.len();
+        };
+        let (from, max) = (connection.from, self.io.wrong_tokens_max);
+        let (guesses, now_us) = (&self.io.occupancy.backend_guesses, self.io.turn_us);
+        if !guesses.try_take(from, max, now_us) {
+            self.refuse_backend(conn, None, Refused::WrongTokens, Status::Forbidden);
+            return bytes.len();
+        }
+        let first = Fresh::handle_first(&packet, self.hub.registry(), self.io.now_ms);
+        if !matches!(first, First::Refused(Status::Unauthorized)) {
+            guesses.give_back(from, max, now_us);
+        }
+        match first {
             First::Client(client) => {
                 self.io.set_deadline(conn, 0);
                 self.io.count_as(conn, Kind::Client);

@@ -180,6 +180,17 @@ impl Pump {
                         self.io.meter.slow(Slow::Evicted).add(1);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
+                    Doom::Guesses => {
+                        let code = CloseCode::POLICY.0;
+                        self.note_refusal(conn, vhost, Refused::WrongTokens, code);
+                        (CloseCode::POLICY, "too many wrong tokens")
+                    }
+                    Doom::AddressGuesses => {
+                        let code = CloseCode::TRY_AGAIN_LATER.0;
+                        self.note_refusal(conn, vhost, Refused::WrongTokens, code);
+                        let reason = "too many wrong tokens from this address";
+                        (CloseCode::TRY_AGAIN_LATER, reason)
+                    }
                     Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),

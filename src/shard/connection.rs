@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) flags: Flags,
     /// As what it is counted.
     pub(super) kind: Kind,
+    /// Wrong tokens that it presented since the last right one.
+    pub(super) wrong_tokens: u8,
 }
 
 /// What a connection is for.
@@ -60,6 +62,10 @@ pub(super) struct Flags {
     pub(super) throttled: bool,
     /// Has no place in the node's quotas to give back.
     pub(super) placeless: bool,
+    /// Sends much: it is read behind all others.
+    pub(super) bulky: bool,
+    /// A token that it presented is being looked at.
+    pub(super) presenting: bool,
     /// The peer sends no more.
     pub(super) ended: bool,
     /// The peer has been told that nothing more comes.
@@ -82,6 +88,7 @@ impl Connection {
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             flags: Flags::default(),
             kind: Kind::Handshake,
+            wrong_tokens: 0,
         }
     }
 
@@ -112,6 +119,15 @@ impl Connection {
     /// Whether a connection that is held back no more has to be listed.
     pub(super) fn has_work(&self) -> bool {
         self.flags.readable || self.flags.ended || self.has_waiting()
+    }
+
+    /// Bytes of what was received and is no whole message.
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        let fragments = match &self.role {
+            Role::Frontend(frontend) => frontend.reader.unfinished_bytes(),
+            _ => 0,
+        };
+        self.inbox.len() + fragments
     }
 
     pub(super) fn is_closing(&self) -> bool {

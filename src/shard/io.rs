@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -6,7 +7,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, WRONG_TOKENS_PER_CONNECTION_MAX};
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
@@ -24,12 +25,16 @@ pub(super) struct Io {
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
+    /// Those of them that are bulky.
+    pub(super) bulky: VecDeque<u32>,
     /// Outboxes to be flushed.
     pub(super) dirty: Vec<u32>,
     pub(super) notes: Vec<Note>,
     pub(super) meter: Arc<ShardMeter>,
     /// What the quotas of the node are held against, over all shards.
     pub(super) occupancy: Arc<Occupancy>,
+    /// Wrong tokens of one address in a minute, as the quotas have it.
+    pub(super) wrong_tokens_max: u32,
     /// Connections without a place that have not gone yet.
     pub(super) placeless: usize,
     clock: Clock,
@@ -71,6 +76,10 @@ pub(super) enum Doom {
     Replaced,
     /// The operator wants it gone.
     Disconnected,
+    /// It presented too many wrong tokens.
+    Guesses,
+    /// Its address did.
+    AddressGuesses,
     /// Its vhost was deleted.
     VhostDeleted,
     /// The node stops.
@@ -93,10 +102,12 @@ impl Io {
             spare: Spare::new(),
             timers: Timers::default(),
             ready: Vec::new(),
+            bulky: VecDeque::new(),
             dirty: Vec::new(),
             notes: Vec::new(),
             meter,
             occupancy,
+            wrong_tokens_max: u32::MAX,
             placeless: 0,
             clock,
             turn_us: 0,
@@ -282,7 +293,10 @@ impl Io {
         if let Some(connection) = self.connections.get_mut(slot as usize)
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
-            self.ready.push(slot);
+            match connection.flags.bulky {
+                true => self.bulky.push_back(slot),
+                false => self.ready.push(slot),
+            }
         }
     }
 
@@ -482,6 +496,43 @@ impl Effects for Io {
 
     fn refused(&mut self, conn: ConnId, cause: Refused, status: Status) {
         self.notes.push(Note::Refused(conn, cause, status));
+    }
+
+    fn try_present(&mut self, conn: ConnId) -> bool {
+        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
+        let Some(connection) = self.connections.get_mut(conn.slot as usize) else {
+            return false;
+        };
+        // Offered again: it has been let through.
+        if connection.flags.presenting {
+            return true;
+        }
+        let guesses = &self.occupancy.frontend_guesses;
+        let why = if connection.wrong_tokens >= WRONG_TOKENS_PER_CONNECTION_MAX {
+            Doom::Guesses
+        } else if !guesses.try_take(connection.from, max, now_us) {
+            Doom::AddressGuesses
+        } else {
+            connection.flags.presenting = true;
+            return true;
+        };
+        doom(connection, why, &mut self.notes);
+        false
+    }
+
+    fn presented(&mut self, conn: ConnId, right: bool) {
+        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
+        let Some(connection) = self.get(conn) else {
+            return;
+        };
+        connection.flags.presenting = false;
+        if !right {
+            connection.wrong_tokens = connection.wrong_tokens.saturating_add(1);
+            return;
+        }
+        connection.wrong_tokens = 0;
+        let from = connection.from;
+        self.occupancy.frontend_guesses.give_back(from, max, now_us);
     }
 
     fn quotas_replaced(&mut self) {

@@ -10,9 +10,9 @@ use super::{BACKEND, Seat, ShardError};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
-    ACCESS_LINES_PER_SECOND_MAX, DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX,
-    HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX, READS_PER_FLUSH_MAX,
-    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    ACCESS_LINES_PER_SECOND_MAX, BULKY_READS_PER_TURN_MAX, DELIVERIES_PER_TURN_MAX,
+    ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX,
+    READ_BYTES_MAX, READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
@@ -73,9 +73,11 @@ impl Pump {
         driver.watch_wakeups(sleeper.event()).map_err(ring)?;
         let mut hub = Hub::new(shard, port.shards(), Arc::clone(&meter));
         hub.set_quotas(quotas);
+        let mut io = Io::new(driver, port, meter, occupancy, clock);
+        io.wrong_tokens_max = hub.registry().quotas().wrong_tokens_per_address_max;
         Ok(Self {
             hub,
-            io: Io::new(driver, port, meter, occupancy, clock),
+            io,
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
@@ -123,7 +125,8 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let busy = (!self.io.ready.is_empty() && !self.io.port.is_congested())
+        let listed = !self.io.ready.is_empty() || !self.io.bulky.is_empty();
+        let busy = (listed && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
             || self.io.port.has_incoming();
@@ -252,6 +255,8 @@ impl Pump {
     /// Gives each frontend what its vhost grants it now. Looks at all, for a
     /// reload is rare and a look-up for each delivery is not.
     fn spread_quotas(&mut self) {
+        let quotas = self.hub.registry().quotas();
+        self.io.wrong_tokens_max = quotas.wrong_tokens_per_address_max;
         for (_, connection) in &mut self.io.connections {
             if let Some(vhost) = connection.counted_in {
                 let quota = self.hub.registry().quota(vhost);
@@ -337,18 +342,29 @@ impl Pump {
                 self.io.ready.drain(..index);
                 return;
             }
-            let slot = self.io.ready[index];
-            if let Some(connection) = self.io.connections.get_mut(slot as usize) {
-                connection.flags.listed = false;
-                let conn = connection.id;
-                self.read(conn);
-                self.handle_notes();
-            }
+            self.read_listed(self.io.ready[index]);
             if (index + 1) % READS_PER_FLUSH_MAX == 0 {
                 self.flush_answers();
             }
         }
         self.io.ready.drain(..count);
+        for _ in 0..BULKY_READS_PER_TURN_MAX {
+            if self.is_full() {
+                return;
+            }
+            if let Some(slot) = self.io.bulky.pop_front() {
+                self.read_listed(slot);
+            }
+        }
+    }
+
+    fn read_listed(&mut self, slot: u32) {
+        if let Some(connection) = self.io.connections.get_mut(slot as usize) {
+            connection.flags.listed = false;
+            let conn = connection.id;
+            self.read(conn);
+            self.handle_notes();
+        }
     }
 
     /// Sends what the last reads caused, unless it goes to more connections
@@ -395,9 +411,13 @@ impl Pump {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
-        match connection.socket.recv(&mut buffer) {
+        let bytes_max = match connection.flags.bulky {
+            true => buffer.len(),
+            false => READ_BYTES_MAX,
+        };
+        match connection.socket.recv(&mut buffer[..bytes_max]) {
             Recv::Bytes(count) => {
-                connection.flags.readable = count == buffer.len() || connection.flags.hung_up;
+                connection.flags.readable = count == bytes_max || connection.flags.hung_up;
                 let more = connection.flags.readable;
                 if connection.inbox.is_empty() {
                     let consumed = self.handle_bytes(conn, &mut buffer[..count]);
@@ -412,6 +432,10 @@ impl Pump {
                     self.store_rest(conn, inbox, consumed);
                 }
                 self.io.meter.received_bytes.add(count as u64);
+                if let Some(connection) = self.io.get(conn) {
+                    let most = count.max(connection.unfinished_bytes());
+                    connection.flags.bulky = most >= READ_BYTES_MAX;
+                }
                 if more {
                     self.io.list(conn.slot);
                 }

@@ -119,6 +119,9 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refus
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         Err(_) => return Err(Refusal::BadRequest("not an HTTP/1.1 request")),
     };
+    if has_bare_lf(&head[..consumed]) {
+        return Err(Refusal::BadRequest("a line that ends without CR"));
+    }
     let (path, query) = split_target(request.path.unwrap_or_default())
         .ok_or(Refusal::BadRequest("target is not a path"))?;
     let headers = Headers::collect(request.headers);
@@ -147,6 +150,13 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refus
         },
         consumed,
     )))
+}
+
+/// Whether a line ends in LF alone. The parser takes it for a line, which RFC 9112
+/// (section 2.2) allows; a proxy before the broker may not, and would have read
+/// other headers than these.
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// Path and query of a target in origin form, or in the absolute form that
@@ -239,6 +249,9 @@ impl<'a> Headers<'a> {
             return Err(Refusal::BadRequest(
                 "a header that may stand once is repeated",
             ));
+        }
+        if self.host.value.is_none() {
+            return Err(Refusal::BadRequest("no Host"));
         }
         if self.body {
             return Err(Refusal::BadRequest("upgrade with a body"));

@@ -135,6 +135,14 @@ impl Reader {
         Ok(None)
     }
 
+    /// Bytes of the message that has begun and is not whole, as far as they were eaten.
+    pub fn unfinished_bytes(&self) -> usize {
+        match self.state {
+            State::Fragmented { .. } => self.fragments.len(),
+            State::Idle | State::Delivered => 0,
+        }
+    }
+
     /// How many bytes must stand at the front of `bytes` before [`Reader::next`]
     /// makes progress, as far as these tell. At most the bytes given where
     /// there is something to tell already.

@@ -239,6 +239,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         ),
     },
     Setting {
+        key: "limits.wrong_tokens_per_address",
+        flag: "wrong-tokens-per-address",
+        value: "N",
+        help: "Wrong tokens of one address in a minute, loopback exempt. Past it: close 1013, \
+               ER 403 to a backend",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| {
+                let count = value.count(UNLIMITED);
+                put(&mut settings.quotas.wrong_tokens_per_address_max, count)
+            },
+            |settings| show_count(settings.quotas.wrong_tokens_per_address_max),
+        ),
+    },
+    Setting {
         key: "limits.connections_per_vhost",
         flag: "connections-per-vhost",
         value: "N",

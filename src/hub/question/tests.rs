@@ -70,6 +70,10 @@ impl Effects for Port {
     }
     fn serve(&mut self) {}
     fn refused(&mut self, _conn: ConnId, _cause: Refused, _status: Status) {}
+    fn try_present(&mut self, _conn: ConnId) -> bool {
+        true
+    }
+    fn presented(&mut self, _conn: ConnId, _right: bool) {}
     fn quotas_replaced(&mut self) {}
     fn drain(&mut self, _window_ms: u32) {}
     fn stop(&mut self) {}

@@ -74,6 +74,7 @@ fn bad_upgrades_hs_09_to_hs_12() {
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZTEy"),
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j*Q=="),
+        ("Host: h\r\n", ""),
         ("Host: h", "Host: h\r\nHost: i"),
         ("Origin: http://h", "Origin: http://h\r\nOrigin: http://i"),
         (
@@ -121,6 +122,10 @@ fn garbage_is_400() {
         b"CONNECT h:80 HTTP/1.1\r\n\r\n",
         b"GET ftp://h/ HTTP/1.1\r\n\r\n",
         b"GET app HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\n",
+        b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
     ] {
         let refused = parse_request(garbage);
         assert!(

@@ -169,6 +169,12 @@ impl Effects for Port {
         self.refused += 1;
     }
 
+    fn try_present(&mut self, _conn: ConnId) -> bool {
+        true
+    }
+
+    fn presented(&mut self, _conn: ConnId, _right: bool) {}
+
     fn quotas_replaced(&mut self) {}
 
     fn drain(&mut self, _window_ms: u32) {

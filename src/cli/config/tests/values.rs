@@ -35,6 +35,7 @@ fn numbers_fit_up_to_their_bounds() {
     bounds("node.shards", 1, Some(SHARDS_MAX));
     bounds("limits.connections", 1, None);
     bounds("limits.connections_per_address", 1, None);
+    bounds("limits.wrong_tokens_per_address", 1, None);
     bounds("limits.connections_per_vhost", 1, None);
     bounds("limits.messages_per_second", 1, None);
     bounds("limits.channels_per_vhost", 1, Some(CHANNELS_PER_VHOST_MAX));
