@@ -75,6 +75,8 @@ pub struct ShardMeter {
     /// Frames of channels given to its frontends: to the socket, or to the
     /// outbox where the socket was full.
     pub deliveries: Counter,
+    /// Deliveries that passed slow consumers by; they are among `deliveries`.
+    pub dropped: Counter,
     /// Calls of `send`; deliveries over sends is the joined-frame factor.
     pub sends: Counter,
     /// Bytes received from its connections.
@@ -184,6 +186,11 @@ impl Kind {
 pub enum Slow {
     /// A frontend's outbox was over its bound: evicted.
     Evicted,
+    /// A frontend's outbox was among the fullest when the node's ran out of
+    /// room: evicted.
+    Crowded,
+    /// A frontend's outbox was over its bound: it began to miss deliveries.
+    Dropped,
     /// A worker's outbox was over its bound: the trigger went to the next one.
     TriggerPassed,
     /// A closing connection did not take its last bytes in time: they were dropped.
@@ -192,12 +199,20 @@ pub enum Slow {
 
 impl Slow {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Evicted, Self::TriggerPassed, Self::Lingered];
+    pub const ALL: [Self; 5] = [
+        Self::Evicted,
+        Self::Crowded,
+        Self::Dropped,
+        Self::TriggerPassed,
+        Self::Lingered,
+    ];
 
     /// The cause as metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
+            Self::Crowded => "crowded",
+            Self::Dropped => "dropped",
             Self::TriggerPassed => "trigger_passed",
             Self::Lingered => "lingered",
         }
@@ -231,11 +246,13 @@ pub enum Refused {
     Subscriptions,
     /// A slow consumer: its outbox is over its bound.
     OutboxBytes,
+    /// A slow consumer, when all outboxes together have no more room.
+    OutboxesBytes,
 }
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
@@ -248,6 +265,7 @@ impl Refused {
         Self::MessageRate,
         Self::Subscriptions,
         Self::OutboxBytes,
+        Self::OutboxesBytes,
     ];
 
     /// The cause as metrics and logs name it.
@@ -265,6 +283,7 @@ impl Refused {
             Self::MessageRate => "message_rate",
             Self::Subscriptions => "subscriptions",
             Self::OutboxBytes => "outbox_bytes",
+            Self::OutboxesBytes => "outboxes_bytes",
         }
     }
 }

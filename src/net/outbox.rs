@@ -60,6 +60,18 @@ impl Outbox {
         self.append(bytes, spare);
     }
 
+    /// Bytes of deliveries queued: never less than there are, where replies are
+    /// among what is left of a partly sent queue.
+    pub fn deliveries(&self) -> usize {
+        self.len() - self.replies
+    }
+
+    /// Queues the rest of a delivery that has begun: whatever the bound, half a
+    /// frame is worse.
+    pub fn finish(&mut self, rest: &[u8], spare: &mut Spare) {
+        self.append(rest, spare);
+    }
+
     fn append(&mut self, bytes: &[u8], spare: &mut Spare) {
         if self.bytes.capacity() == 0 && !bytes.is_empty() {
             self.bytes = spare.take();
@@ -84,8 +96,7 @@ impl Outbox {
         bytes_max: usize,
         spare: &mut Spare,
     ) -> Result<(), OutboxFull> {
-        let deliveries = self.len() - self.replies;
-        if bytes.len() > bytes_max.saturating_sub(deliveries) {
+        if bytes.len() > bytes_max.saturating_sub(self.deliveries()) {
             return Err(OutboxFull);
         }
         self.append(bytes, spare);

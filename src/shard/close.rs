@@ -22,6 +22,7 @@ impl Pump {
 
     /// Ends the session and says why in a close frame.
     pub(super) fn close_frontend(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        self.io.tell_dropped_at_last(conn);
         let mut close = Vec::with_capacity(reason.len() + 4);
         frame::write_close(&mut close, code, reason);
         self.hub.close(conn, &mut self.io);
@@ -179,6 +180,15 @@ impl Pump {
                         self.note_refusal(conn, vhost, Refused::OutboxBytes, code);
                         self.io.meter.slow(Slow::Evicted).add(1);
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
+                    }
+                    Doom::Crowded => {
+                        let code = CloseCode::TRY_AGAIN_LATER.0;
+                        self.note_refusal(conn, vhost, Refused::OutboxesBytes, code);
+                        self.io.meter.slow(Slow::Crowded).add(1);
+                        (
+                            CloseCode::TRY_AGAIN_LATER,
+                            "slow consumer, and no room for its queue",
+                        )
                     }
                     Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),

@@ -70,9 +70,11 @@ impl Pump {
         driver.watch_wakeups(sleeper.event()).map_err(ring)?;
         let mut hub = Hub::new(shard, port.shards(), Arc::clone(&meter));
         hub.set_quotas(quotas);
+        let mut io = Io::new(driver, port, meter, occupancy, clock);
+        io.share_outboxes(hub.registry().quotas());
         Ok(Self {
             hub,
-            io: Io::new(driver, port, meter, occupancy, clock),
+            io,
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             events: Vec::new(),
@@ -248,10 +250,11 @@ impl Pump {
     /// Gives each frontend what its vhost grants it now. Looks at all, for a
     /// reload is rare and a look-up for each delivery is not.
     fn spread_quotas(&mut self) {
+        self.io.share_outboxes(self.hub.registry().quotas());
         for (_, connection) in &mut self.io.connections {
             if let Some(vhost) = connection.counted_in {
                 let quota = self.hub.registry().quota(vhost);
-                connection.outbox_bytes_max = quota.outbox_bytes_max;
+                connection.set_quota(quota);
             }
         }
     }

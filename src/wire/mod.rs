@@ -6,6 +6,7 @@
 mod arbitrary;
 pub mod event;
 pub mod frame;
+pub mod frames;
 pub mod http;
 pub mod json;
 pub mod message;

@@ -70,6 +70,10 @@ impl Effects for Port {
         self.push(slot, batch);
     }
 
+    fn queue(&mut self, slot: u32, batch: &[u8]) {
+        self.push(slot, batch);
+    }
+
     fn resume(&mut self, conn: ConnId) {
         self.effects.push(Effect::Resume(conn));
     }
