@@ -174,6 +174,9 @@ impl Pump {
         let vhost = connection.vhost();
         match &mut connection.role {
             Role::Frontend(_) => {
+                if matches!(why, Doom::Slow | Doom::Crowded) {
+                    self.io.forget_queue(conn);
+                }
                 let (code, reason) = match why {
                     Doom::Slow => {
                         let code = CloseCode::TRY_AGAIN_LATER.0;

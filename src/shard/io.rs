@@ -341,7 +341,10 @@ impl Io {
             // It may have been held back for what was queued.
             Flushed::Empty if connection.has_work() => self.list(slot),
             Flushed::Empty => {}
-            Flushed::Blocked => block(connection, &mut self.driver, &mut self.notes),
+            Flushed::Blocked => {
+                connection.follow_frames();
+                block(connection, &mut self.driver, &mut self.notes);
+            }
             Flushed::Failed(_) => doom(connection, Doom::Lost, &mut self.notes),
         }
     }

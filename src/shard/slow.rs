@@ -3,7 +3,6 @@
 
 use super::connection::Connection;
 use super::io::{Doom, Io, doom, mark_dirty};
-use crate::hub::Effects;
 use crate::limits::OUTBOX_ROOM_DIVISOR;
 use crate::meter::Slow;
 use crate::model::{ConnId, Quotas};
@@ -35,6 +34,9 @@ impl Io {
         let outbox = &mut connection.outbox;
         if connection.dropped > 0 || outbox.try_push(rest, bytes_max, &mut self.spare).is_err() {
             return self.handle_overflow(slot, batch, sent);
+        }
+        if sent > 0 {
+            outbox.set_mark(whole_bytes(batch, sent) - sent);
         }
         self.outbox_bytes += rest.len();
         self.outbox_peak = self.outbox_peak.max(outbox.len());
@@ -72,11 +74,28 @@ impl Io {
         mark_dirty(connection, &mut self.dirty);
     }
 
+    /// The connection is evicted: what waits for it is of no use to anybody, and
+    /// would keep the reason from reaching it in time. A frame that has begun is
+    /// finished, and with it what was queued in one piece.
+    pub(super) fn forget_queue(&mut self, conn: ConnId) {
+        if let Some(connection) = self.get(conn) {
+            connection.dropped = 0;
+            let (bytes, sent) = connection.outbox.since_mark();
+            let kept = whole_bytes(bytes, sent);
+            self.outbox_bytes -= connection.outbox.truncate(kept);
+        }
+    }
+
     /// Its connection closes: nothing follows the gap, and it is told of it all the same.
     pub(super) fn tell_dropped_at_last(&mut self, conn: ConnId) {
-        let missed = self.get(conn).map(|it| std::mem::take(&mut it.dropped));
-        if let Some(missed) = missed.filter(|missed| *missed > 0) {
-            self.push(conn.slot, &notice(missed));
+        let Some(connection) = self.connections.get_mut(conn.slot as usize) else {
+            return;
+        };
+        let missed = std::mem::take(&mut connection.dropped);
+        if missed > 0 && connection.id == conn {
+            let notice = notice(missed);
+            connection.outbox.push(&notice, &mut self.spare);
+            self.outbox_bytes += notice.len();
         }
     }
 }
@@ -106,6 +125,7 @@ impl Connection {
             }
             if start < sent {
                 self.outbox.finish(&batch[sent..end], spare);
+                self.outbox.set_mark(end - sent);
                 continue;
             }
             let queued = self.outbox.deliveries();
@@ -124,6 +144,17 @@ impl Connection {
         Ok(missed)
     }
 
+    /// Part of the queue was sent: finds the frame that it ends in.
+    pub(super) fn follow_frames(&mut self) {
+        if self.counted_in.is_some() {
+            let (bytes, sent) = self.outbox.since_mark();
+            if sent > 0 {
+                let whole = whole_bytes(bytes, sent);
+                self.outbox.set_mark(whole - sent);
+            }
+        }
+    }
+
     /// Tells the session what it has missed, once there is room for what
     /// follows; gives the number of bytes that were queued for it.
     pub(super) fn tell_dropped(&mut self, free: usize, spare: &mut Spare) -> usize {
@@ -136,6 +167,21 @@ impl Connection {
         self.outbox.push(&notice, spare);
         notice.len()
     }
+}
+
+/// Bytes of the frames that the first `sent` bytes are of, the last one whole.
+fn whole_bytes(bytes: &[u8], sent: usize) -> usize {
+    let mut ends = frames::lengths(bytes).scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    });
+    let whole = if sent == 0 {
+        Some(0)
+    } else {
+        ends.find(|end| *end >= sent)
+    };
+    // No frame is ever missing; if one were, nothing could be cut off.
+    whole.unwrap_or(bytes.len())
 }
 
 fn notice(missed: u64) -> Vec<u8> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use socket2::{Domain, Socket as Plain, Type};
 
 use super::*;
+use crate::hub::Effects;
 use crate::mesh;
 use crate::meter::{Clock, ShardMeter};
 use crate::model::{PeerAddress, SlowConsumers, VhostId, VhostQuota};
@@ -381,4 +382,49 @@ fn a_backends_packets_are_cut_nowhere() {
     let packet = [0xff; 2000];
     rig.queue(&worker, &packet);
     assert_eq!((rig.queued(&worker), rig.doomed()), (2000, vec![]));
+}
+
+/// Whatever has gone of what was queued, the close frame follows a whole frame.
+#[test]
+fn who_is_evicted_gets_whole_frames_and_then_the_close() {
+    for seed in 1..=100 {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut rig = Rig::new(usize::MAX);
+        let mut client = rig.frontend(20_000, SlowConsumers::Evict);
+        let mut said = 0;
+        while rig.doomed().is_empty() {
+            let mut batch = Vec::new();
+            for _ in 0..=random.below(8) {
+                text(
+                    &mut batch,
+                    &format!("{said} {}", "x".repeat(random.below(600))),
+                );
+                said += 1;
+            }
+            rig.io.deliver(client.conn.slot, &batch);
+            if random.below(3) == 0 {
+                client.read(random.below(3_000));
+                rig.flush(&client);
+            }
+        }
+        rig.io.forget_queue(client.conn);
+        let queued = rig.queued(&client);
+        assert!(queued < 700, "seed {seed}: {queued} bytes are left");
+        assert_eq!(rig.io.outbox_bytes, queued);
+        let connection = rig.connection(&client);
+        connection.flags.doomed = false;
+        let mut last = Vec::new();
+        text(&mut last, "last");
+        rig.io.push(client.conn.slot, &last);
+        rig.read_to_end(&mut client);
+        let texts = client.texts();
+        for (n, text) in texts[..texts.len() - 1].iter().enumerate() {
+            assert!(text.starts_with(&format!("{n} ")), "seed {seed}: {n}");
+        }
+        assert_eq!(
+            texts.last().map(String::as_str),
+            Some("last"),
+            "seed {seed}"
+        );
+    }
 }
