@@ -42,6 +42,8 @@ fn broker(shards: u16, quotas: Quotas, channels: &[&str]) -> Broker {
 fn slow_browser(broker: &Broker, channels: &[&str]) -> Raw {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(32 * 1024).expect("set");
+    // As on a network; with loopback's segments the kernel would queue megabytes.
+    socket.set_tcp_mss(1400).expect("set");
     let addr = broker.node().websocket_addr();
     socket.connect(&addr.into()).expect("connected");
     let mut raw = Raw::over(TcpStream::from(socket));

@@ -1,5 +1,5 @@
-//! 2,000 subscribers, of whom 200 stop reading under load. (With 10,000 and
-//! 1,000 it is a command: docs/loadgen.md, "Slow readers".)
+//! 2,000 subscribers, of whom 200 stop reading under load. Others:
+//! `SLOW_CONSUMERS=9000,1000 cargo test --test slow_consumers many -- --nocapture`.
 
 use std::cell::RefCell;
 use std::fs;
@@ -19,25 +19,32 @@ use crate::{
     Crowd, broker, closed, count_of, dropped, expect, message, quotas, slow, slow_browser,
 };
 
-const READERS: usize = 1_800;
-const STANDING: usize = 200;
 const OUTBOX_BYTES: u32 = 64 * 1024;
 const EVENT_BYTES: usize = 4_000;
 const ROUNDS: usize = 3;
 /// Events of a quiet phase, and at least of one under attack.
-const EVENTS: u64 = 30;
+const EVENTS: u64 = 10;
+
+/// How many read, and how many stand still.
+fn population() -> (usize, usize) {
+    let given = std::env::var("SLOW_CONSUMERS").unwrap_or_else(|_| "1800,200".into());
+    let (reading, standing) = given.split_once(',').expect("READING,STANDING");
+    let number = |text: &str| text.parse().expect("a number");
+    (number(reading), number(standing))
+}
 
 /// Broadcasts, and waits for its own: how long each took.
 struct Speaker {
     browser: Browser,
     text: String,
     sent: u64,
-    /// Frames that those who read have got.
+    /// Frames that those who read have got, and how many they are.
     read: Arc<AtomicU64>,
+    readers: u64,
 }
 
 impl Speaker {
-    fn new(broker: &Broker, read: Arc<AtomicU64>) -> Self {
+    fn new(broker: &Broker, read: Arc<AtomicU64>, readers: usize) -> Self {
         let mut browser = broker.browser();
         browser.subscribe("room");
         Self {
@@ -45,6 +52,7 @@ impl Speaker {
             text: "x".repeat(EVENT_BYTES),
             sent: 0,
             read,
+            readers: readers as u64,
         }
     }
 
@@ -57,21 +65,26 @@ impl Speaker {
         let took = begun.elapsed();
         // However slow this machine is, those who read do not fall behind.
         expect("read by all", || {
-            self.read.load(Ordering::Relaxed) >= READERS as u64 * self.sent
+            self.read.load(Ordering::Relaxed) >= self.readers * self.sent
         });
         took
     }
 
-    /// Until it is over: the 99th percentile.
-    fn speak(&mut self, is_over: impl Fn() -> bool) -> Duration {
-        let first = self.sent;
+    /// Until so many were slow: the 99th percentile, and when the first of them was.
+    fn speak(&mut self, slow: impl Fn() -> u64, until: u64) -> (Duration, Instant) {
+        let (first, before) = (self.sent, slow());
+        let mut first_slow = None;
         let mut times = Vec::new();
-        while self.sent < first + EVENTS || !is_over() {
+        while self.sent < first + EVENTS || slow() < until {
             times.push(self.say());
+            if slow() > before {
+                first_slow.get_or_insert_with(Instant::now);
+            }
             assert!(times.len() < 20_000, "never over");
         }
         times.sort();
-        times[(times.len() - 1) * 99 / 100]
+        let p99 = times[(times.len() - 1) * 99 / 100];
+        (p99, first_slow.unwrap_or_else(Instant::now))
     }
 }
 
@@ -91,15 +104,11 @@ fn resident_bytes() -> u64 {
 
 /// Quiet and under attack by turns; tells the median of the ratios, and what
 /// those that stood still got to know.
-fn by_turns(
-    policy: SlowConsumers,
-    is_over: impl Fn(&Broker, usize) -> bool,
-    check: impl Fn(&Broker, Vec<Raw>, u64, Instant),
-) {
+fn by_turns(policy: SlowConsumers, counted: Slow, check: impl Fn(&Broker, Vec<Raw>, u64, Instant)) {
     let broker = broker(2, quotas(OUTBOX_BYTES, policy), &["room"]);
-    let readers: Vec<Raw> = (0..READERS).map(|_| browser(&broker)).collect();
+    let readers: Vec<Raw> = (0..reading).map(|_| browser(&broker)).collect();
     let read = Arc::new(AtomicU64::new(0));
-    let mut speaker = Speaker::new(&broker, Arc::clone(&read));
+    let mut speaker = Speaker::new(&broker, Arc::clone(&read), reading);
     let readers = thread::spawn(move || {
         let count = |_: usize, _: &[u8]| {
             read.fetch_add(1, Ordering::Relaxed);
@@ -111,17 +120,17 @@ fn by_turns(
     let mut most = 0;
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
-        let quiet = speaker.speak(|| true);
-        let standing: Vec<Raw> = (0..STANDING)
+        let (quiet, _) = speaker.speak(|| slow(&broker, counted), 0);
+        let standing: Vec<Raw> = (0..standing_still)
             .map(|_| slow_browser(&broker, &["room"]))
             .collect();
         let first = speaker.sent;
-        let attacked = speaker.speak(|| is_over(&broker, round));
-        let at = Instant::now();
+        let until = (round * standing_still) as u64;
+        let (attacked, at) = speaker.speak(|| slow(&broker, counted), until);
         most = most.max(resident_bytes().saturating_sub(before));
         ratios.push(attacked.as_secs_f64() / quiet.as_secs_f64());
         check(&broker, standing, speaker.sent - first, at);
-        broker.expect_subscribers("room", READERS as u32 + 1);
+        broker.expect_subscribers("room", reading as u32 + 1);
     }
     for meter in broker.node().meters() {
         let peak = meter.outbox_peak_bytes.value();
@@ -129,7 +138,7 @@ fn by_turns(
     }
     // What the outboxes may hold, twice for what was sent already, and as much
     // again for the test's own side of it.
-    let bound = 4 * STANDING as u64 * u64::from(OUTBOX_BYTES) + (64 << 20);
+    let bound = 4 * standing_still as u64 * u64::from(OUTBOX_BYTES) + (64 << 20);
     assert!(most < bound, "{most} bytes more, {bound} allowed");
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios[ROUNDS / 2];
@@ -145,7 +154,7 @@ fn by_turns(
     let got = readers.join().expect("no panic");
     assert_eq!(
         got,
-        READERS as u64 * (sent + 1),
+        reading as u64 * (sent + 1),
         "those who read miss nothing"
     );
 }
@@ -154,10 +163,11 @@ fn by_turns(
 fn two_hundred_of_two_thousand_are_evicted_and_told_why() {
     by_turns(
         SlowConsumers::Evict,
-        |broker, round| slow(broker, Slow::Evicted) >= (round * STANDING) as u64,
+        Slow::Evicted,
         |broker, standing, sent, at| {
-            let mut next = vec![0; STANDING];
-            let mut first = vec![None; STANDING];
+            let count = standing.len();
+            let mut next = vec![0; count];
+            let mut first = vec![None; count];
             let mut told = 0;
             Crowd::new(standing).read(
                 |at, frame| match message(frame) {
@@ -175,8 +185,8 @@ fn two_hundred_of_two_thousand_are_evicted_and_told_why() {
                 || false,
             );
             // Reset where this machine took longer than a closing connection is waited for.
-            assert!(told == STANDING || at.elapsed() > LINGER_TIMEOUT, "{told}");
-            println!("{told} of {STANDING} read 1013 within {:?}", at.elapsed());
+            assert!(told == count || at.elapsed() > LINGER_TIMEOUT, "{told}");
+            println!("{told} of {count} read 1013 within {:?}", at.elapsed());
             assert_eq!(slow(broker, Slow::Crowded) + dropped(broker), 0);
         },
     );
@@ -186,10 +196,10 @@ fn two_hundred_of_two_thousand_are_evicted_and_told_why() {
 fn two_hundred_of_two_thousand_miss_deliveries_and_are_told_how_many() {
     by_turns(
         SlowConsumers::Drop,
-        |broker, round| slow(broker, Slow::Dropped) >= (round * STANDING) as u64,
+        Slow::Dropped,
         |broker, standing, sent, _| {
-            let missed = RefCell::new(vec![0; STANDING]);
-            let accounted = RefCell::new(vec![0; STANDING]);
+            let missed = RefCell::new(vec![0; standing.len()]);
+            let accounted = RefCell::new(vec![0; standing.len()]);
             Crowd::new(standing).read(
                 |at, frame| {
                     let told = count_of(&message(frame).expect("no close"));
