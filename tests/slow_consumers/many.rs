@@ -105,6 +105,7 @@ fn resident_bytes() -> u64 {
 /// Quiet and under attack by turns; tells the median of the ratios, and what
 /// those that stood still got to know.
 fn by_turns(policy: SlowConsumers, counted: Slow, check: impl Fn(&Broker, Vec<Raw>, u64, Instant)) {
+    let (reading, standing_still) = population();
     let broker = broker(2, quotas(OUTBOX_BYTES, policy), &["room"]);
     let readers: Vec<Raw> = (0..reading).map(|_| browser(&broker)).collect();
     let read = Arc::new(AtomicU64::new(0));
