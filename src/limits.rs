@@ -525,3 +525,28 @@ const _: () = assert!(
         == KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64,
     "one bound for all who are gone"
 );
+
+// ---------------------------------------------------------------- slow consumers
+
+/// Bytes queued for all connections of a node by default: with the bound of one,
+/// some 340 consumers may stand still at the same time. Each shard has an even
+/// share. As it fills, a queue may hold no more than is still free, so the
+/// fullest are closed first, with 1013; replies, pongs and closes are exempt.
+pub const OUTBOXES_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Least of it that the configuration may allow: four shards with an outbox of
+/// the default size each. Less: refused at start.
+pub const CONFIGURED_OUTBOXES_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Most of it that the configuration may allow: more than hosts have. Past it: refused at start.
+pub const CONFIGURED_OUTBOXES_BYTES_MAX: u64 = 1 << 40;
+
+/// The part of its bound that must be free again before a session that misses
+/// deliveries is told of them and given the next: half. With less, a consumer
+/// that is always a little too slow would be told of each gap of one delivery.
+pub const OUTBOX_ROOM_DIVISOR: usize = 2;
+
+const _: () = assert!(CONFIGURED_OUTBOXES_BYTES_MIN >= 4 * OUTBOX_BYTES_MAX as u64);
+// Once there is room, a whole turn fits.
+const _: () =
+    assert!(BATCH_BYTES_MAX + MESSAGE_BYTES_MAX <= OUTBOX_BYTES_MAX / OUTBOX_ROOM_DIVISOR);

@@ -20,13 +20,14 @@ use crate::args::Cli;
 use crate::limits::SCENARIO_BYTES_MAX;
 
 /// Name, and the TOML.
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("chat", include_str!("../scenarios/chat.toml")),
     ("presence", include_str!("../scenarios/presence.toml")),
     ("trigger", include_str!("../scenarios/trigger.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
     ("idle", include_str!("../scenarios/idle.toml")),
+    ("soak", include_str!("../scenarios/soak.toml")),
 ];
 
 /// Why a scenario can't be used. Its author helps; the text names the place.

@@ -57,8 +57,11 @@ pub struct ShardStats {
     pub ring_envelopes: u64,
     /// Microseconds spent awake: over the uptime this is the core's load.
     pub busy_us: u64,
-    /// Slow consumers evicted.
+    /// Slow consumers evicted, for their own bound or the node's.
     pub evicted: u64,
+    /// Deliveries that passed slow consumers by.
+    #[serde(default)]
+    pub dropped: u64,
     /// Descriptors open in its own table; missing where `/proc` does not tell.
     #[serde(default)]
     pub descriptors: Option<u64>,

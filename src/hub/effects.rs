@@ -17,6 +17,10 @@ pub trait Effects {
     /// behind what is queued, or straight to the socket where nothing is.
     fn deliver(&mut self, slot: u32, batch: &[u8]);
 
+    /// As [`Self::deliver`], ahead of bytes of the connection's own that follow:
+    /// nothing is sent before the end of the turn.
+    fn queue(&mut self, slot: u32, batch: &[u8]);
+
     /// What the connection waited for is here: offer its next message.
     fn resume(&mut self, conn: ConnId);
 

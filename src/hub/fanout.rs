@@ -223,7 +223,7 @@ impl Hub {
         session.meter.deliveries.add(delivered);
         session.seen = self.fan_out.seq;
         if !joined.is_empty() {
-            fx.push(slot, joined);
+            fx.queue(slot, joined);
         }
     }
 }

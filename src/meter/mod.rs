@@ -78,6 +78,8 @@ pub struct ShardMeter {
     /// Frames of channels given to its frontends: to the socket, or to the
     /// outbox where the socket was full.
     pub deliveries: Counter,
+    /// Deliveries that passed slow consumers by; they are among `deliveries`.
+    pub dropped: Counter,
     /// Calls of `send`; deliveries over sends is the joined-frame factor.
     pub sends: Counter,
     /// Bytes received from its connections.
@@ -193,6 +195,11 @@ impl Kind {
 pub enum Slow {
     /// A frontend's outbox was over its bound: evicted.
     Evicted,
+    /// A frontend's outbox was among the fullest when the node's ran out of
+    /// room: evicted.
+    Crowded,
+    /// A frontend's outbox was over its bound: it began to miss deliveries.
+    Dropped,
     /// A worker's outbox was over its bound: the trigger went to the next one.
     TriggerPassed,
     /// A closing connection did not take its last bytes in time: they were dropped.
@@ -201,12 +208,20 @@ pub enum Slow {
 
 impl Slow {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Evicted, Self::TriggerPassed, Self::Lingered];
+    pub const ALL: [Self; 5] = [
+        Self::Evicted,
+        Self::Crowded,
+        Self::Dropped,
+        Self::TriggerPassed,
+        Self::Lingered,
+    ];
 
     /// The cause as metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
+            Self::Crowded => "crowded",
+            Self::Dropped => "dropped",
             Self::TriggerPassed => "trigger_passed",
             Self::Lingered => "lingered",
         }
@@ -242,11 +257,13 @@ pub enum Refused {
     OutboxBytes,
     /// A frontend, or an address, that presented too many wrong tokens.
     WrongTokens,
+    /// A slow consumer, when all outboxes together have no more room.
+    OutboxesBytes,
 }
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
@@ -260,6 +277,7 @@ impl Refused {
         Self::Subscriptions,
         Self::OutboxBytes,
         Self::WrongTokens,
+        Self::OutboxesBytes,
     ];
 
     /// The cause as metrics and logs name it.
@@ -278,6 +296,7 @@ impl Refused {
             Self::Subscriptions => "subscriptions",
             Self::OutboxBytes => "outbox_bytes",
             Self::WrongTokens => "wrong_tokens",
+            Self::OutboxesBytes => "outboxes_bytes",
         }
     }
 }

@@ -15,6 +15,6 @@ pub use address::PeerAddress;
 pub use id::{ChannelId, ConnId, Peer, ShardId, VhostId};
 pub use name::{ChannelKind, ChannelName, VhostPath, WorkerId};
 pub use permission::Permission;
-pub use quota::{Quotas, VhostQuota};
+pub use quota::{Quotas, SlowConsumers, VhostQuota};
 pub use status::Status;
 pub use token::{AccessToken, Sid, SingleAccessToken};

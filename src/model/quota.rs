@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::VhostPath;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
-    MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, SUBSCRIPTIONS_MAX, WRONG_TOKENS_PER_ADDRESS_MAX,
+    MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, OUTBOXES_BYTES_MAX, SUBSCRIPTIONS_MAX,
+    WRONG_TOKENS_PER_ADDRESS_MAX,
 };
 
 /// What the node as a whole grants, and each vhost in it. Set by the operator,
@@ -21,6 +22,9 @@ pub struct Quotas {
     /// each. Past it no token is looked at: close 1013 to a frontend, `ER` 403 to
     /// a backend, whatever the token is worth.
     pub wrong_tokens_per_address_max: u32,
+    /// Bytes queued for all connections of the node together; each shard has an
+    /// even share. Where it runs out, the fullest queues go first: close 1013.
+    pub outboxes_bytes_max: u64,
     /// For every vhost without a quota of its own.
     pub default: VhostQuota,
     /// Vhosts with a quota of their own, whether they exist or not.
@@ -41,13 +45,39 @@ pub struct VhostQuota {
     /// Messages that one frontend may send in a second, and in one burst. Past
     /// it the connection is not read until its budget has refilled.
     pub messages_per_second_max: u32,
-    /// Bytes of deliveries queued for one frontend. Past it: close 1013.
+    /// Bytes of deliveries queued for one frontend. What happens past it,
+    /// `slow_consumers` says.
     pub outbox_bytes_max: u32,
+    /// What becomes of a frontend that does not take what it is sent.
+    pub slow_consumers: SlowConsumers,
     /// `Origin` headers that are let in, as `https://example.com`; any where
     /// empty. Past it: HTTP 403.
     pub origins: Vec<Box<str>>,
     /// Whether `permessage-deflate` is agreed on with who offers it (RFC 7692).
     pub compression: bool,
+}
+
+/// What happens to a frontend whose outbox is over its bound (docs/decisions/0019).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumers {
+    /// It is sent away, with close 1013.
+    #[default]
+    Evict,
+    /// Deliveries pass it by, and it is told how many.
+    Drop,
+}
+
+impl SlowConsumers {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 2] = [Self::Evict, Self::Drop];
+
+    /// As it is named in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Evict => "evict",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 impl Quotas {
@@ -78,6 +108,7 @@ impl Default for Quotas {
             connections_max: u32::MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             wrong_tokens_per_address_max: WRONG_TOKENS_PER_ADDRESS_MAX,
+            outboxes_bytes_max: OUTBOXES_BYTES_MAX,
             default: VhostQuota::default(),
             vhosts: BTreeMap::new(),
         }
@@ -93,6 +124,7 @@ impl Default for VhostQuota {
             message_bytes_max: MESSAGE_BYTES_MAX as u32,
             messages_per_second_max: MESSAGES_PER_SECOND_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
+            slow_consumers: SlowConsumers::default(),
             origins: Vec::new(),
             compression: false,
         }

@@ -13,10 +13,13 @@ use super::spare::Spare;
 pub struct Outbox {
     bytes: Vec<u8>,
     /// Bytes at the front that are sent already.
-    sent: usize,
+    sent: u32,
     /// Bytes that count not as deliveries: those of replies, while they may
     /// still be queued.
-    replies: usize,
+    replies: u32,
+    /// Where a frame begins, as far as the owner has told; only for queues that
+    /// may be cut there.
+    mark: u32,
 }
 
 /// How far a [`Outbox::flush`] came.
@@ -48,7 +51,7 @@ impl Outbox {
 
     /// Bytes queued.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent as usize
     }
 
     /// Queues bytes that must not be dropped: replies, pongs, closes. Their
@@ -56,8 +59,46 @@ impl Outbox {
     ///
     /// [`OUTBOX_READ_PAUSE_BYTES`]: crate::limits::OUTBOX_READ_PAUSE_BYTES
     pub fn push(&mut self, bytes: &[u8], spare: &mut Spare) {
-        self.replies += bytes.len();
+        self.replies += bytes.len() as u32;
         self.append(bytes, spare);
+    }
+
+    /// Bytes of deliveries queued: never less than there are, where replies are
+    /// among what is left of a partly sent queue.
+    pub fn deliveries(&self) -> usize {
+        self.len() - self.replies as usize
+    }
+
+    /// Queues the rest of a delivery that has begun: whatever the bound, half a
+    /// frame is worse.
+    pub fn finish(&mut self, rest: &[u8], spare: &mut Spare) {
+        self.append(rest, spare);
+    }
+
+    /// So many bytes from the front on begins a frame.
+    pub fn set_mark(&mut self, at: usize) {
+        self.mark = self.sent + at as u32;
+    }
+
+    /// What was queued from the mark on, and how much of that is sent.
+    pub fn since_mark(&self) -> (&[u8], usize) {
+        let mark = self.mark as usize;
+        let sent = (self.sent as usize).saturating_sub(mark);
+        (&self.bytes[mark..], sent)
+    }
+
+    /// Forgets all but the first `kept` bytes of [`Self::since_mark`], of which
+    /// those that are sent must be part; gives the number of bytes forgotten.
+    pub fn truncate(&mut self, kept: usize) -> usize {
+        let kept = (self.mark as usize + kept).clamp(self.sent as usize, self.bytes.len());
+        let forgotten = self.bytes.len() - kept;
+        self.bytes.truncate(kept);
+        self.bytes.drain(..self.sent as usize);
+        self.bytes.shrink_to_fit();
+        self.sent = 0;
+        self.replies = self.replies.min(self.bytes.len() as u32);
+        self.set_mark(self.len());
+        forgotten
     }
 
     fn append(&mut self, bytes: &[u8], spare: &mut Spare) {
@@ -66,8 +107,9 @@ impl Outbox {
         }
         // Moving the rest to the front is paid by the bytes sent before it.
         let grows = self.bytes.len() + bytes.len() > self.bytes.capacity();
-        if grows && self.sent >= self.len() {
-            self.bytes.drain(..self.sent);
+        if grows && self.sent as usize >= self.len() {
+            self.bytes.drain(..self.sent as usize);
+            self.mark = self.mark.saturating_sub(self.sent);
             self.sent = 0;
         }
         self.bytes.extend_from_slice(bytes);
@@ -84,8 +126,7 @@ impl Outbox {
         bytes_max: usize,
         spare: &mut Spare,
     ) -> Result<(), OutboxFull> {
-        let deliveries = self.len() - self.replies;
-        if bytes.len() > bytes_max.saturating_sub(deliveries) {
+        if bytes.len() > bytes_max.saturating_sub(self.deliveries()) {
             return Err(OutboxFull);
         }
         self.append(bytes, spare);
@@ -97,11 +138,11 @@ impl Outbox {
         if self.is_empty() {
             return Flushed::Empty;
         }
-        match socket.send(&self.bytes[self.sent..]) {
+        match socket.send(&self.bytes[self.sent as usize..]) {
             Sent::Bytes(count) => {
-                self.sent += count;
+                self.sent += count as u32;
                 // Which bytes are left is not known; never too few replies.
-                self.replies = self.replies.min(self.len());
+                self.replies = self.replies.min(self.len() as u32);
                 if self.is_empty() {
                     self.clear(spare);
                     return Flushed::Empty;
@@ -122,6 +163,7 @@ impl Outbox {
         spare.give_back(std::mem::take(&mut self.bytes));
         self.sent = 0;
         self.replies = 0;
+        self.mark = 0;
     }
 }
 

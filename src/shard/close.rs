@@ -22,6 +22,7 @@ impl Pump {
 
     /// Ends the session and says why in a close frame.
     pub(super) fn close_frontend(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        self.io.tell_dropped_at_last(conn);
         let mut close = Vec::with_capacity(reason.len() + 4);
         frame::write_close(&mut close, code, reason);
         self.hub.close(conn, &mut self.io);
@@ -173,6 +174,9 @@ impl Pump {
         let vhost = connection.vhost();
         match &mut connection.role {
             Role::Frontend(_) => {
+                if matches!(why, Doom::Slow | Doom::Crowded) {
+                    self.io.forget_queue(conn);
+                }
                 let (code, reason) = match why {
                     Doom::Slow => {
                         let code = CloseCode::TRY_AGAIN_LATER.0;
@@ -190,6 +194,15 @@ impl Pump {
                         self.note_refusal(conn, vhost, Refused::WrongTokens, code);
                         let reason = "too many wrong tokens from this address";
                         (CloseCode::TRY_AGAIN_LATER, reason)
+                    }
+                    Doom::Crowded => {
+                        let code = CloseCode::TRY_AGAIN_LATER.0;
+                        self.note_refusal(conn, vhost, Refused::OutboxesBytes, code);
+                        self.io.meter.slow(Slow::Crowded).add(1);
+                        (
+                            CloseCode::TRY_AGAIN_LATER,
+                            "slow consumer, and no room for its queue",
+                        )
                     }
                     Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),

@@ -1,6 +1,6 @@
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_READ_PAUSE_BYTES};
 use crate::meter::{Kind, Refused};
-use crate::model::{ConnId, PeerAddress, VhostId};
+use crate::model::{ConnId, PeerAddress, SlowConsumers, VhostId, VhostQuota};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
 
@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) counted_in: Option<VhostId>,
     /// Bytes of deliveries that may be queued.
     pub(super) outbox_bytes_max: u32,
+    /// Deliveries that have passed it by, of which it has not been told.
+    pub(super) dropped: u64,
     pub(super) flags: Flags,
     /// As what it is counted.
     pub(super) kind: Kind,
@@ -70,6 +72,8 @@ pub(super) struct Flags {
     pub(super) ended: bool,
     /// The peer has been told that nothing more comes.
     pub(super) finished: bool,
+    /// Deliveries past its bound are dropped; otherwise it is evicted.
+    pub(super) drops: bool,
     /// Already on the way out.
     pub(super) doomed: bool,
 }
@@ -86,6 +90,7 @@ impl Connection {
             from,
             counted_in: None,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
+            dropped: 0,
             flags: Flags::default(),
             kind: Kind::Handshake,
             wrong_tokens: 0,
@@ -128,6 +133,12 @@ impl Connection {
             _ => 0,
         };
         self.inbox.len() + fragments
+    }
+
+    /// What its vhost grants it now.
+    pub(super) fn set_quota(&mut self, quota: &VhostQuota) {
+        self.outbox_bytes_max = quota.outbox_bytes_max;
+        self.flags.drops = quota.slow_consumers == SlowConsumers::Drop;
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -44,6 +44,10 @@ impl Pump {
                 let mut response = Vec::with_capacity(160);
                 http::write_switching_protocols(&key, deflate, &mut response);
                 self.io.push(conn.slot, &response);
+                if let Some(connection) = self.io.get(conn) {
+                    // Frames begin behind it.
+                    connection.outbox.set_mark(response.len());
+                }
                 self.io.set_deadline(conn, 0);
                 self.io.count_as(conn, Kind::Frontend);
                 let mut random = [0; 16];

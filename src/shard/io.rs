@@ -43,9 +43,11 @@ pub(super) struct Io {
     /// Milliseconds on the same clock, from 1 on.
     pub(super) now_ms: u64,
     /// Bytes in all outboxes.
-    outbox_bytes: usize,
+    pub(super) outbox_bytes: usize,
+    /// Bytes that they may hold together.
+    pub(super) outboxes_bytes_max: usize,
     /// Bytes of the fullest outbox since the last sample.
-    outbox_peak: usize,
+    pub(super) outbox_peak: usize,
     /// When gauges that are not kept all the time were looked at last.
     sampled_ms: u64,
     /// The second that `outbox_peak` belongs to.
@@ -72,6 +74,9 @@ pub(super) enum Doom {
     Lost,
     /// Its outbox is over its bound.
     Slow,
+    /// Its outbox is among the fullest, and the shard's share of memory for
+    /// outboxes is used up.
+    Crowded,
     /// A worker of the same id took its place.
     Replaced,
     /// The operator wants it gone.
@@ -113,6 +118,7 @@ impl Io {
             turn_us: 0,
             now_ms: 1,
             outbox_bytes: 0,
+            outboxes_bytes_max: usize::MAX,
             outbox_peak: 0,
             sampled_ms: 0,
             peak_second: 0,
@@ -259,7 +265,7 @@ impl Io {
             return false;
         }
         connection.counted_in = Some(vhost);
-        connection.outbox_bytes_max = quota.outbox_bytes_max;
+        connection.set_quota(quota);
         true
     }
 
@@ -326,8 +332,18 @@ impl Io {
             return;
         }
         let queued = connection.outbox.len();
-        let flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
-        let taken = queued - connection.outbox.len();
+        let mut flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
+        let mut taken = queued - connection.outbox.len();
+        if connection.dropped > 0 && !matches!(flushed, Flushed::Failed(_)) {
+            let queued = self.outbox_bytes - taken;
+            let free = self.outboxes_bytes_max.saturating_sub(queued);
+            let told = connection.tell_dropped(free, &mut self.spare);
+            self.outbox_bytes += told;
+            if told > 0 && matches!(flushed, Flushed::Empty) {
+                flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
+                taken += told - connection.outbox.len();
+            }
+        }
         self.outbox_bytes -= taken;
         if queued > 0 {
             self.meter.sends.add(1);
@@ -339,14 +355,17 @@ impl Io {
             // It may have been held back for what was queued.
             Flushed::Empty if connection.has_work() => self.list(slot),
             Flushed::Empty => {}
-            Flushed::Blocked => block(connection, &mut self.driver, &mut self.notes),
+            Flushed::Blocked => {
+                connection.follow_frames();
+                block(connection, &mut self.driver, &mut self.notes);
+            }
             Flushed::Failed(_) => doom(connection, Doom::Lost, &mut self.notes),
         }
     }
 }
 
 /// Lists the outbox to be flushed.
-fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
+pub(super) fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
     if !std::mem::replace(&mut connection.flags.dirty, true) {
         dirty.push(connection.id.slot);
     }
@@ -363,7 +382,7 @@ fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>
     }
 }
 
-fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
+pub(super) fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
     if !std::mem::replace(&mut connection.flags.doomed, true) {
         notes.push(Note::Doom(connection.id, why));
     }
@@ -394,19 +413,7 @@ impl Effects for Io {
             return;
         }
         if !connection.outbox.is_empty() {
-            let bytes_max = connection.outbox_bytes_max as usize;
-            match connection
-                .outbox
-                .try_push(batch, bytes_max, &mut self.spare)
-            {
-                Err(_) => doom(connection, Doom::Slow, &mut self.notes),
-                Ok(()) => {
-                    self.outbox_bytes += batch.len();
-                    self.outbox_peak = self.outbox_peak.max(connection.outbox.len());
-                    mark_dirty(connection, &mut self.dirty);
-                }
-            }
-            return;
+            return self.enqueue(slot, batch, 0);
         }
         self.meter.sends.add(1);
         let sent = match connection.socket.send(batch) {
@@ -420,17 +427,15 @@ impl Effects for Io {
             Sent::Full => 0,
             Sent::Failed(_) => return doom(connection, Doom::Lost, &mut self.notes),
         };
-        let bytes_max = connection.outbox_bytes_max as usize;
-        match connection
-            .outbox
-            .try_push(&batch[sent..], bytes_max, &mut self.spare)
+        block(connection, &mut self.driver, &mut self.notes);
+        self.enqueue(slot, batch, sent);
+    }
+
+    fn queue(&mut self, slot: u32, batch: &[u8]) {
+        if let Some(connection) = self.connections.get(slot as usize)
+            && !connection.is_closing()
         {
-            Ok(()) => {
-                self.outbox_bytes += batch.len() - sent;
-                self.outbox_peak = self.outbox_peak.max(connection.outbox.len());
-                block(connection, &mut self.driver, &mut self.notes);
-            }
-            Err(_) => doom(connection, Doom::Slow, &mut self.notes),
+            self.enqueue(slot, batch, 0);
         }
     }
 

@@ -12,6 +12,7 @@ mod frontend;
 mod io;
 mod pump;
 mod refusal;
+mod slow;
 mod timers;
 
 use std::net::TcpListener;

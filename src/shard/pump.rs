@@ -75,6 +75,7 @@ impl Pump {
         hub.set_quotas(quotas);
         let mut io = Io::new(driver, port, meter, occupancy, clock);
         io.wrong_tokens_max = hub.registry().quotas().wrong_tokens_per_address_max;
+        io.share_outboxes(hub.registry().quotas());
         Ok(Self {
             hub,
             io,
@@ -257,10 +258,11 @@ impl Pump {
     fn spread_quotas(&mut self) {
         let quotas = self.hub.registry().quotas();
         self.io.wrong_tokens_max = quotas.wrong_tokens_per_address_max;
+        self.io.share_outboxes(self.hub.registry().quotas());
         for (_, connection) in &mut self.io.connections {
             if let Some(vhost) = connection.counted_in {
                 let quota = self.hub.registry().quota(vhost);
-                connection.outbox_bytes_max = quota.outbox_bytes_max;
+                connection.set_quota(quota);
             }
         }
     }

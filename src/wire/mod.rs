@@ -7,6 +7,7 @@ mod arbitrary;
 pub mod deflate;
 pub mod event;
 pub mod frame;
+pub mod frames;
 pub mod http;
 pub mod json;
 pub mod message;

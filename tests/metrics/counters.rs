@@ -242,6 +242,7 @@ fn shards_process_and_headroom_are_on_the_page() {
         "descriptors",
         "memory",
         "outboxes",
+        "outbox_memory",
         // The test's node listens on the loopback address.
         "ports",
     ] {

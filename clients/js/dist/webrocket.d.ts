@@ -56,6 +56,10 @@ export interface Events {
         channels: string[];
         sinceMs: number;
     }];
+    /** This side reads too slowly: so many messages of its channels have passed it by. Members may be wrong until they are joined again. */
+    dropped: [told: {
+        count: number;
+    }];
     /** Something was refused. */
     error: [error: WebRocketError];
     /** No attempt follows any more. */

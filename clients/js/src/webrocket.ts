@@ -43,6 +43,8 @@ export interface Events {
   left: [channel: Channel];
   /** These channels are joined again; what was sent since they were lost has passed them by. */
   missed: [told: { channels: string[]; sinceMs: number }];
+  /** This side reads too slowly: so many messages of its channels have passed it by. Members may be wrong until they are joined again. */
+  dropped: [told: { count: number }];
   /** Something was refused. */
   error: [error: WebRocketError];
   /** No attempt follows any more. */
@@ -340,6 +342,8 @@ export class WebRocket {
         return channel?.members.join(payload as Member);
       case ":memberLeft":
         return channel?.members.leave(payload as Member);
+      case ":dropped":
+        return this.#events.emit("dropped", { count: Number(payload["count"]) });
       case ":error":
         return this.#refuse(Number(payload["code"]), String(payload["status"]));
       default:

@@ -133,6 +133,20 @@ test("subscriptions come back, and what passed meanwhile is told as missed", () 
   assert.deepEqual(told.take(), [["joined", "chat"], ["missed", { channels: ["news", "chat"], sinceMs: 750 }]]);
 });
 
+test("who reads too slowly is told how much has passed it by", () => {
+  const { wire, wr, told } = connect();
+  const raw = [];
+  wr.bind(":dropped", payload => raw.push(payload));
+  wr.join("news");
+  wire.greet();
+  wire.say([":subscribed", { channel: "news" }]);
+  told.take();
+  wire.say([":dropped", { count: 12 }]);
+  assert.deepEqual(told.take(), [["dropped", { count: 12 }]]);
+  assert.deepEqual(raw, [{ count: 12 }]);
+  assert.equal(wr.state, "connected");
+});
+
 test("a channel that was never joined has missed nothing", () => {
   const { wire, wr, told } = connect();
   wr.join("news");

@@ -61,7 +61,7 @@ export class Wire {
 /** All that a connection tells, as `[event, what]`. */
 export function listen(wr) {
   const told = [];
-  for (const event of ["connected", "disconnected", "reconnecting", "authenticated", "missed", "closed"]) {
+  for (const event of ["connected", "disconnected", "reconnecting", "authenticated", "missed", "dropped", "closed"]) {
     wr.on(event, what => told.push([event, what]));
   }
   for (const event of ["joined", "left"]) wr.on(event, channel => told.push([event, channel.name]));

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::Settings;
 use super::problem::Reason;
-use super::value::{UNLIMITED, Value, show_bytes, show_count, show_duration};
+use super::value::{UNLIMITED, Value, show_bytes, show_count, show_duration, show_size};
 use crate::cli::log;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
-    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX,
-    DRAIN_TIMEOUT_MIN, SHARDS_MAX,
+    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
+    CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX, DRAIN_TIMEOUT_MIN, SHARDS_MAX,
 };
-use crate::model::VhostQuota;
+use crate::model::{SlowConsumers, VhostQuota};
 
 /// A setting: one key of the file, one variable, one flag.
 pub(in crate::cli) struct Setting {
@@ -254,6 +254,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         ),
     },
     Setting {
+        key: "limits.outboxes_bytes",
+        flag: "outboxes-bytes",
+        value: "BYTES",
+        help: "Bytes of deliveries that wait for all connections of the node. Past it the \
+               fullest are closed: 1013",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| {
+                let bytes =
+                    value.size(CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_OUTBOXES_BYTES_MAX);
+                put(&mut settings.quotas.outboxes_bytes_max, bytes)
+            },
+            |settings| show_size(settings.quotas.outboxes_bytes_max),
+        ),
+    },
+    Setting {
         key: "limits.connections_per_vhost",
         flag: "connections-per-vhost",
         value: "N",
@@ -321,7 +337,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "limits.outbox_bytes",
         flag: "outbox-bytes",
         value: "BYTES",
-        help: "Bytes of deliveries that wait for one frontend. Past it: close 1013",
+        help: "Bytes of deliveries that wait for one frontend. Past it: see --slow-consumers",
         reloads: true,
         place: Place::Vhost(
             |quota, value| {
@@ -329,6 +345,24 @@ pub(super) const SETTINGS: &[Setting] = &[
                 put(&mut quota.outbox_bytes_max, bytes)
             },
             |quota| show_bytes(quota.outbox_bytes_max),
+        ),
+    },
+    Setting {
+        key: "limits.slow_consumers",
+        flag: "slow-consumers",
+        value: "POLICY",
+        help: "Frontends past --outbox-bytes: evict closes them with 1013, drop lets \
+               deliveries pass them by and tells how many",
+        reloads: true,
+        place: Place::Vhost(
+            |quota, value| {
+                let text = value.text()?;
+                let mut all = SlowConsumers::ALL.into_iter();
+                let policy = all.find(|policy| policy.as_str() == text);
+                quota.slow_consumers = policy.ok_or_else(|| not(text, "\"evict\" or \"drop\""))?;
+                Ok(())
+            },
+            |quota| quota.slow_consumers.as_str().into(),
         ),
     },
     Setting {

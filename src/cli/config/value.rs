@@ -71,11 +71,17 @@ impl Value {
             }
             _ => return Err(self.no(EXPECTED)),
         };
-        in_range(number, 1, max, |number| number.to_string())
+        in_range(number, 1, u64::from(max), |number| number.to_string()).map(|it| it as u32)
     }
 
     /// Bytes, as a number or as `"3MiB"`.
     pub(super) fn bytes(&self, min: usize, max: usize) -> Result<u32, Reason> {
+        // Its bounds are those of a `u32`, and so is what lies between them.
+        self.size(min as u64, max as u64).map(|bytes| bytes as u32)
+    }
+
+    /// As [`Self::bytes`], of what a whole node has.
+    pub(super) fn size(&self, min: u64, max: u64) -> Result<u64, Reason> {
         const EXPECTED: &str = "a number of bytes, as 65536 or \"64KiB\"";
         let number = match self {
             Self::Integer(number) => i128::from(*number),
@@ -85,8 +91,8 @@ impl Value {
             }
             _ => return Err(self.no(EXPECTED)),
         };
-        in_range(number, min as u32, max as u32, |number| {
-            u32::try_from(number).map_or_else(|_| number.to_string(), show_bytes)
+        in_range(number, min, max, |number| {
+            u64::try_from(number).map_or_else(|_| number.to_string(), show_size)
         })
     }
 
@@ -137,15 +143,15 @@ fn not(value: &str, expected: &'static str) -> Reason {
 
 fn in_range(
     number: i128,
-    min: u32,
-    max: u32,
+    min: u64,
+    max: u64,
     show: impl Fn(i128) -> String,
-) -> Result<u32, Reason> {
+) -> Result<u64, Reason> {
     if number < i128::from(min) {
         let (value, min) = (show(number), show(min.into()));
         return Err(Reason::Below { value, min });
     }
-    u32::try_from(number)
+    u64::try_from(number)
         .ok()
         .filter(|number| *number <= max)
         .ok_or_else(|| Reason::Past {
@@ -203,8 +209,12 @@ pub(super) fn show_count(count: u32) -> String {
     }
 }
 
-/// In the largest unit of which it is a whole number.
 pub(super) fn show_bytes(bytes: u32) -> String {
+    show_size(bytes.into())
+}
+
+/// In the largest unit of which it is a whole number.
+pub(super) fn show_size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units
         .into_iter()

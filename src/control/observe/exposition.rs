@@ -106,6 +106,12 @@ impl Look {
             self.of_shards(|meter| meter.deliveries.count()),
         )?;
         page.counters(
+            "webrocket_deliveries_dropped",
+            "Of them, those that passed slow consumers by",
+            None,
+            self.of_shards(|meter| meter.dropped.count()),
+        )?;
+        page.counters(
             "webrocket_sends",
             "Calls of send(2)",
             None,

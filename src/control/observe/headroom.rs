@@ -34,6 +34,7 @@ pub(super) fn of(
         core_time(load.busiest(&watched.shards, now_us)),
         connections(connected, slots.min(u64::from(quotas.connections_max))),
         outboxes(&watched.shards, quotas.default.outbox_bytes_max),
+        outbox_memory(&watched.shards, quotas.outboxes_bytes_max),
     ];
     drop(load);
     if let Some(process) = process {
@@ -110,7 +111,19 @@ fn outboxes(shards: &[Arc<ShardMeter>], bytes_max: u32) -> Headroom {
         used: fullest.max().unwrap_or(0) as f64,
         max: f64::from(bytes_max),
         unit: "bytes".into(),
-        source: "fullest outbox of late, before its reader is evicted".into(),
+        source: "fullest outbox of late, before its reader is evicted or misses some".into(),
+    }
+}
+
+/// Each shard has an even share of the node's; the fullest binds.
+fn outbox_memory(shards: &[Arc<ShardMeter>], bytes_max: u64) -> Headroom {
+    let fullest = shards.iter().map(|meter| meter.outbox_bytes.value());
+    Headroom {
+        limit: "outbox memory".into(),
+        used: fullest.max().unwrap_or(0) as f64,
+        max: bytes_max as f64 / shards.len().max(1) as f64,
+        unit: "bytes".into(),
+        source: "all outboxes of the fullest shard, of its share of the node's".into(),
     }
 }
 

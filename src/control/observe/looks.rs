@@ -45,7 +45,8 @@ fn shard(number: u16, meter: &ShardMeter, descriptors: Option<u64>) -> ShardStat
         outbox_bytes: meter.outbox_bytes.value(),
         ring_envelopes: meter.ring_envelopes.value(),
         busy_us: meter.busy_us.count(),
-        evicted: meter.slow(Slow::Evicted).count(),
+        evicted: meter.slow(Slow::Evicted).count() + meter.slow(Slow::Crowded).count(),
+        dropped: meter.dropped.count(),
         descriptors,
     }
 }

@@ -42,6 +42,10 @@ impl Effects for Port {
         self.say(slot, batch);
     }
 
+    fn queue(&mut self, slot: u32, batch: &[u8]) {
+        self.say(slot, batch);
+    }
+
     fn disconnect(&mut self, conn: ConnId) {
         self.disconnected.push(conn);
     }

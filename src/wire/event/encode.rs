@@ -81,6 +81,13 @@ pub fn error(out: &mut impl BufMut, status: Status) {
     );
 }
 
+/// `{":dropped":{"count":3}}`: so many deliveries have passed a session by.
+/// Clients of 2012 do not know it and ignore it (docs/decisions/0019).
+pub fn dropped(out: &mut impl BufMut, count: u64) {
+    let count = count.to_string();
+    write_text(out, &[br#"{":dropped":{"count":"#, count.as_bytes(), b"}}"]);
+}
+
 /// `{":closed":{"sid":"S"}}` ([CL-02]).
 pub fn closed(out: &mut impl BufMut, sid: &Sid) {
     write_text(out, &[br#"{":closed":{"sid":""#, &sid.text(), br#""}}"#]);

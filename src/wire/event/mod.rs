@@ -8,6 +8,6 @@ mod tests;
 
 pub use decode::{Malformed, Message, decode};
 pub use encode::{
-    authenticated, closed, connected, custom, departure_record, direct, error, member_joined,
-    member_left, presence_record, subscribed, unsubscribed,
+    authenticated, closed, connected, custom, departure_record, direct, dropped, error,
+    member_joined, member_left, presence_record, subscribed, unsubscribed,
 };

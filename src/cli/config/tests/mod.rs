@@ -79,6 +79,8 @@ fn every_setting_has_a_variable_and_a_flag() {
             "limits.message_bytes" => "64KiB".into(),
             "limits.outbox_bytes" => "4MiB".into(),
             "limits.compression" => "true".into(),
+            "limits.outboxes_bytes" => "5GiB".into(),
+            "limits.slow_consumers" => "drop".into(),
             "limits.origins" => "https://a.b,app://c".into(),
             _ => String::from("7"),
         };

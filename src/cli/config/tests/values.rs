@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::{load, problems};
 use crate::limits::{
     BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
-    CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX,
-    DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
+    CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX,
+    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX,
+    MESSAGE_BYTES_MAX, SHARDS_MAX,
 };
+use crate::model::SlowConsumers;
 
 fn bounds(key: &str, min: usize, max: Option<usize>) {
     let (section, name) = key.split_once('.').expect("a section");
@@ -55,6 +57,11 @@ fn numbers_fit_up_to_their_bounds() {
         outbox_min,
         Some(CONFIGURED_OUTBOX_BYTES_MAX),
     );
+    bounds(
+        "limits.outboxes_bytes",
+        CONFIGURED_OUTBOXES_BYTES_MIN as usize,
+        Some(CONFIGURED_OUTBOXES_BYTES_MAX as usize),
+    );
     for (number, told) in [
         ("-1", "-1 is below 1"),
         (
@@ -74,6 +81,24 @@ fn numbers_fit_up_to_their_bounds() {
     let settings = load(text, &[], &[]).expect("valid");
     assert_eq!(settings.quotas.connections_max, u32::MAX);
     assert_eq!(settings.quotas.default.messages_per_second_max, u32::MAX);
+}
+
+#[test]
+fn slow_consumers_are_evicted_or_drop() {
+    let text = "[limits]\nslow_consumers = \"drop\"\n[vhosts.\"/a\"]\nslow_consumers = \"evict\"";
+    let quotas = load(text, &[], &[]).expect("valid").quotas;
+    assert_eq!(quotas.default.slow_consumers, SlowConsumers::Drop);
+    let own = quotas.vhosts.values().next().expect("one");
+    assert_eq!(own.slow_consumers, SlowConsumers::Evict);
+    for (given, told) in [
+        ("\"Drop\"", "\"Drop\" is not \"evict\" or \"drop\""),
+        ("1", "integer found, a string expected"),
+    ] {
+        assert_eq!(
+            problems(&format!("[limits]\nslow_consumers = {given}")),
+            [format!("w.toml:2: limits.slow_consumers: {told}")]
+        );
+    }
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn shard(number: u16, seconds: u64) -> ShardStats {
         ring_envelopes: 3 * more,
         busy_us: (630_000 + 200_000 * more) * seconds,
         evicted: more * seconds,
+        dropped: 0,
         descriptors: Some(6_200 + more),
     }
 }

@@ -97,6 +97,7 @@ fn consequence(limit: &str) -> Option<&'static str> {
         "memory" => "the kernel ends the node",
         "core time" => "everything on that shard takes longer",
         "outboxes" => "its slow consumer is evicted",
+        "outbox memory" => "the slowest consumers are evicted",
         "connections" => "new connections are refused",
         "ports" => "they cannot connect any more",
         _ => return None,
@@ -114,6 +115,7 @@ mod tests {
             "memory",
             "core time",
             "outboxes",
+            "outbox memory",
             "connections",
             "ports",
         ] {
