@@ -84,12 +84,17 @@ impl Outbox {
         bytes_max: usize,
         spare: &mut Spare,
     ) -> Result<(), OutboxFull> {
-        let deliveries = self.len() - self.replies;
-        if bytes.len() > bytes_max.saturating_sub(deliveries) {
+        if !self.has_room(bytes.len(), bytes_max) {
             return Err(OutboxFull);
         }
         self.append(bytes, spare);
         Ok(())
+    }
+
+    /// Whether a delivery of so many bytes fits into `bytes_max` of them.
+    pub fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        let deliveries = self.len() - self.replies;
+        bytes <= bytes_max.saturating_sub(deliveries)
     }
 
     /// Sends what the socket takes.

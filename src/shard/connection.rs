@@ -3,6 +3,7 @@ use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, PeerAddress, VhostId};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
+use crate::tls::Transport;
 
 use super::timers::Timer;
 
@@ -11,6 +12,9 @@ pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) socket: Socket,
     pub(super) outbox: Outbox,
+    /// Between socket and role, where the connection is not plain. Then the
+    /// outbox holds records, the inbox what was in some.
+    pub(super) tls: Option<Box<Transport>>,
     /// What was received and can't be handled yet. Owns no memory while empty.
     pub(super) inbox: Vec<u8>,
     pub(super) role: Role,
@@ -74,6 +78,7 @@ impl Connection {
             id,
             socket,
             outbox: Outbox::new(),
+            tls: None,
             inbox: Vec::new(),
             role,
             timer: Timer::default(),
@@ -112,6 +117,11 @@ impl Connection {
     /// Whether a connection that is held back no more has to be listed.
     pub(super) fn has_work(&self) -> bool {
         self.flags.readable || self.flags.ended || self.has_waiting()
+    }
+
+    /// Whether its TLS handshake is still under way: nothing can be said on it.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
     pub(super) fn is_closing(&self) -> bool {

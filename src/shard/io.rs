@@ -21,6 +21,8 @@ pub(super) struct Io {
     /// How often each slot has been taken.
     generations: Vec<u32>,
     pub(super) spare: Spare,
+    /// TLS records on their way into an outbox or a socket.
+    pub(super) sealed: Vec<u8>,
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
@@ -38,9 +40,9 @@ pub(super) struct Io {
     /// Milliseconds on the same clock, from 1 on.
     pub(super) now_ms: u64,
     /// Bytes in all outboxes.
-    outbox_bytes: usize,
+    pub(super) outbox_bytes: usize,
     /// Bytes of the fullest outbox since the last sample.
-    outbox_peak: usize,
+    pub(super) outbox_peak: usize,
     /// When gauges that are not kept all the time were looked at last.
     sampled_ms: u64,
     /// The second that `outbox_peak` belongs to.
@@ -91,6 +93,7 @@ impl Io {
             connections: Slab::new(),
             generations: Vec::new(),
             spare: Spare::new(),
+            sealed: Vec::new(),
             timers: Timers::default(),
             ready: Vec::new(),
             dirty: Vec::new(),
@@ -332,14 +335,14 @@ impl Io {
 }
 
 /// Lists the outbox to be flushed.
-fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
+pub(super) fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
     if !std::mem::replace(&mut connection.flags.dirty, true) {
         dirty.push(connection.id.slot);
     }
 }
 
 /// Asks the ring for writability.
-fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>) {
+pub(super) fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>) {
     if connection.flags.blocked {
         return;
     }
@@ -349,7 +352,7 @@ fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>
     }
 }
 
-fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
+pub(super) fn doom(connection: &mut Connection, why: Doom, notes: &mut Vec<Note>) {
     if !std::mem::replace(&mut connection.flags.doomed, true) {
         notes.push(Note::Doom(connection.id, why));
     }
@@ -367,6 +370,9 @@ impl Effects for Io {
         if connection.is_closing() {
             return;
         }
+        if connection.tls.is_some() {
+            return self.seal_and_push(slot, bytes);
+        }
         connection.outbox.push(bytes, &mut self.spare);
         self.outbox_bytes += bytes.len();
         mark_dirty(connection, &mut self.dirty);
@@ -378,6 +384,9 @@ impl Effects for Io {
         };
         if connection.is_closing() {
             return;
+        }
+        if connection.tls.is_some() {
+            return self.seal_and_deliver(slot, batch);
         }
         if !connection.outbox.is_empty() {
             let bytes_max = connection.outbox_bytes_max as usize;

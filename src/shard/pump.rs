@@ -6,18 +6,19 @@ use super::connection::Role;
 use super::departure::Departure;
 use super::io::{Doom, Io, Note};
 use super::refusal::refusal_of;
-use super::{BACKEND, Seat, ShardError};
+use super::{BACKEND, FRONTEND, Seat, ShardError, TLS_BACKEND, TLS_FRONTEND};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
     ACCESS_LINES_PER_SECOND_MAX, DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX,
     HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX, READS_PER_FLUSH_MAX,
-    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP, TLS_HANDSHAKES_PER_TURN_MAX,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
+use crate::tls::Acceptors;
 
 /// The loop of one shard.
 pub(super) struct Pump {
@@ -26,6 +27,9 @@ pub(super) struct Pump {
     sleeper: Sleeper,
     /// All connections of the shard are read into this one.
     buffer: Box<[u8]>,
+    /// What the records in it hold, where the connection is over TLS.
+    pub(super) plain: Vec<u8>,
+    acceptors: Option<Arc<Acceptors>>,
     events: Vec<Event>,
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
@@ -61,6 +65,7 @@ impl Pump {
             quotas,
             occupancy,
             clock,
+            acceptors,
             ..
         } = seat;
         let shard = port.id();
@@ -75,6 +80,8 @@ impl Pump {
             io: Io::new(driver, port, meter, occupancy, clock),
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            plain: Vec::new(),
+            acceptors,
             events: Vec::new(),
             answers: Vec::new(),
             stage: Stage::Serving,
@@ -233,15 +240,26 @@ impl Pump {
         // A connection that is lost already shows at its first read.
         let _ = socket.tune();
         let (role, timeout) = match listener {
-            BACKEND => (
+            BACKEND | TLS_BACKEND => (
                 Role::Fresh(crate::session::Fresh::default()),
                 PACKET_TIMEOUT,
             ),
             _ => (Role::Handshake, HANDSHAKE_TIMEOUT),
         };
-        if let Some(conn) = self.io.insert(socket, role, from) {
-            self.io
-                .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        let Some(conn) = self.io.insert(socket, role, from) else {
+            return;
+        };
+        self.io
+            .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        if ![FRONTEND, BACKEND].contains(&listener) {
+            let acceptor = self.acceptors.as_ref().map(|all| match listener {
+                TLS_FRONTEND => all.frontends(),
+                _ => all.backends(),
+            });
+            match acceptor {
+                Some(acceptor) => self.secure(conn, &acceptor),
+                None => self.lose(conn),
+            }
         }
     }
 
@@ -328,6 +346,7 @@ impl Pump {
 
     fn read_ready(&mut self) {
         let count = self.io.ready.len().min(READS_PER_TURN_MAX);
+        let mut handshakes = 0;
         for index in 0..count {
             if self.is_full() {
                 self.io.ready.drain(..index);
@@ -335,6 +354,13 @@ impl Pump {
             }
             let slot = self.io.ready[index];
             if let Some(connection) = self.io.connections.get_mut(slot as usize) {
+                if connection.is_shaking_hands() {
+                    if handshakes == TLS_HANDSHAKES_PER_TURN_MAX {
+                        self.io.ready.drain(..index);
+                        return;
+                    }
+                    handshakes += 1;
+                }
                 connection.flags.listed = false;
                 let conn = connection.id;
                 self.read(conn);
@@ -395,17 +421,9 @@ impl Pump {
             Recv::Bytes(count) => {
                 connection.flags.readable = count == buffer.len() || connection.flags.hung_up;
                 let more = connection.flags.readable;
-                if connection.inbox.is_empty() {
-                    let consumed = self.handle_bytes(conn, &mut buffer[..count]);
-                    let rest = &buffer[consumed..count];
-                    if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
-                        connection.inbox = rest.to_vec();
-                    }
-                } else {
-                    let mut inbox = std::mem::take(&mut connection.inbox);
-                    inbox.extend_from_slice(&buffer[..count]);
-                    let consumed = self.handle_bytes(conn, &mut inbox);
-                    self.store_rest(conn, inbox, consumed);
+                match connection.tls {
+                    None => self.handle_received(conn, &mut buffer[..count]),
+                    Some(_) => self.handle_records(conn, &mut buffer[..count]),
                 }
                 self.io.meter.received_bytes.add(count as u64);
                 if more {
@@ -416,10 +434,32 @@ impl Pump {
             Recv::Ended => {
                 connection.flags.readable = false;
                 connection.flags.ended = true;
+                if self.is_cut(conn) {
+                    self.lose(conn);
+                }
             }
             Recv::Failed(_) => self.lose(conn),
         }
         self.buffer = buffer;
+    }
+
+    /// Handles what the peer sent, behind what of it still waits.
+    pub(super) fn handle_received(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
+        if connection.inbox.is_empty() {
+            let consumed = self.handle_bytes(conn, bytes);
+            let rest = &bytes[consumed..];
+            if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
+                connection.inbox = rest.to_vec();
+            }
+        } else {
+            let mut inbox = std::mem::take(&mut connection.inbox);
+            inbox.extend_from_slice(bytes);
+            let consumed = self.handle_bytes(conn, &mut inbox);
+            self.store_rest(conn, inbox, consumed);
+        }
     }
 
     fn store_rest(&mut self, conn: ConnId, mut inbox: Vec<u8>, consumed: usize) {

@@ -54,6 +54,7 @@ impl Broker {
             shards,
             quotas: unhurried(),
             drain_window: Duration::ZERO,
+            tls: None,
         };
         change(&mut config);
         let node = Node::start(config).expect("the node starts");

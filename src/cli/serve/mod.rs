@@ -64,6 +64,7 @@ fn node_config(settings: &Settings) -> Result<Config, Failure> {
         shards: settings.shards.unwrap_or_else(default_shards),
         quotas: settings.quotas.clone(),
         drain_window: settings.drain_window,
+        tls: None,
     })
 }
 
