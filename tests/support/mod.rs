@@ -288,8 +288,8 @@ pub fn read_to_end(stream: &mut TcpStream) -> String {
 }
 
 /// An independent WebSocket client.
-pub struct Browser {
-    pub socket: WebSocket<TcpStream>,
+pub struct Browser<S = TcpStream> {
+    pub socket: WebSocket<S>,
     pub sid: String,
 }
 
@@ -302,8 +302,14 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let addr = stream.peer_addr().expect("connected");
-        let (socket, _) = tungstenite::client(format!("ws://{addr}{vhost}"), stream)
-            .unwrap_or_else(|error| panic!("no upgrade: {error}"));
+        Self::upgrade(stream, &format!("ws://{addr}{vhost}"))
+    }
+}
+
+impl<S: Read + Write> Browser<S> {
+    /// A browser over whatever carries its bytes.
+    pub fn upgrade(stream: S, url: &str) -> Self {
+        let (socket, _) = tungstenite::client(url, stream).unwrap_or_else(|_| panic!("no upgrade"));
         let mut browser = Self {
             socket,
             sid: String::new(),
