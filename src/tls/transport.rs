@@ -108,7 +108,6 @@ impl Transport {
         if handled.is_err() {
             self.stage = Stage::Failed;
             self.partial = Vec::new();
-            self.take_alert(out);
         }
         handled
     }
@@ -125,7 +124,14 @@ impl Transport {
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(&mut bytes[done..]);
             let mut more = 0;
-            let state = match state? {
+            let state = match state {
+                Ok(state) => state,
+                Err(error) => {
+                    self.take_alert(&mut bytes[done + discard..], out);
+                    return Err(error.into());
+                }
+            };
+            let state = match state {
                 ConnectionState::ReadTraffic(mut records) => {
                     while let Some(record) = records.next_record() {
                         let record = record?;
@@ -167,14 +173,22 @@ impl Transport {
         }
     }
 
-    /// The alert that tells the peer why, after something failed.
-    fn take_alert(&mut self, out: &mut Vec<u8>) {
-        let status = self.connection.process_tls_records(&mut []);
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
-            append(out, 0, |room| match data.encode(room) {
-                Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
-                encoded => encoded.map_err(|_| None),
-            });
+    /// The alert that tells the peer why, after something failed, behind what was
+    /// already on its way. `rest` is what has not been discarded: rustls may hold
+    /// places in it.
+    fn take_alert(&mut self, rest: &mut [u8], out: &mut Vec<u8>) {
+        // No further: it would come upon the same mistake again.
+        while self.connection.wants_write() {
+            let status = self.connection.process_tls_records(rest);
+            match status.state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(out, 0, |room| match data.encode(room) {
+                        Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
+                        encoded => encoded.map_err(|_| None),
+                    });
+                }
+                _ => return,
+            }
         }
     }
 
@@ -188,9 +202,14 @@ impl Transport {
             return Ok(());
         }
         for piece in plain.chunks(TLS_SEALED_BYTES_MAX) {
-            // A queued handshake message (tickets, a change of keys) goes first.
             loop {
-                let status = self.connection.process_tls_records(&mut []);
+                let Self {
+                    connection,
+                    partial,
+                    ..
+                } = self;
+                // With what waits: rustls may hold places in it.
+                let status = connection.process_tls_records(partial);
                 match status.state? {
                     ConnectionState::WriteTraffic(mut traffic) => {
                         let records = piece.len().div_ceil(RECORD_BYTES_MAX);
@@ -205,6 +224,7 @@ impl Transport {
                         }
                         break;
                     }
+                    // A queued handshake message (a change of keys) goes first.
                     ConnectionState::EncodeTlsData(mut data) => {
                         append(out, 0, |room| match data.encode(room) {
                             Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
@@ -234,7 +254,7 @@ impl Transport {
         if !self.is_open() || mem::replace(&mut self.finished, true) {
             return;
         }
-        let status = self.connection.process_tls_records(&mut []);
+        let status = self.connection.process_tls_records(&mut self.partial);
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
             append(out, 64, |room| match traffic.queue_close_notify(room) {
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size)),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 use webrocket::control::stats::ChannelStats;
 use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
@@ -309,7 +309,11 @@ impl Browser {
 impl<S: Read + Write> Browser<S> {
     /// A browser over whatever carries its bytes.
     pub fn upgrade(stream: S, url: &str) -> Self {
-        let (socket, _) = tungstenite::client(url, stream).unwrap_or_else(|_| panic!("no upgrade"));
+        let upgraded = tungstenite::client(url, stream);
+        let (socket, _) = upgraded.unwrap_or_else(|error| match error {
+            HandshakeError::Failure(error) => panic!("no upgrade: {error}"),
+            HandshakeError::Interrupted(_) => panic!("no upgrade in time"),
+        });
         let mut browser = Self {
             socket,
             sid: String::new(),
