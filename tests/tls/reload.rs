@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use crate::authority::{Authority, Files};
 use crate::peer::{Secured, over, tcp, trusting};
 use crate::support::Browser;
+use crate::support::admin::request_open;
 use crate::support::serve::{Host, Serve};
 use std::io::{Read, Write};
 
@@ -114,7 +115,7 @@ fn a_refused_backend_is_told_of_in_the_log() {
     let _ = stream.write_all(b"req:x\n\nKA\n\r\n\r\n");
     assert!(stream.read_to_end(&mut Vec::new()).is_err());
     node.expect_log(&["refused", "invalid peer certificate"]);
-    let metrics = node.admin("GET", "/metrics").body;
+    let metrics = request_open(node.admin_addr(), "/metrics").body;
     assert!(metrics.contains("cause=\"tls\"} 3"), "{metrics}");
     node.stop();
 }
