@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -73,11 +73,14 @@ impl Stream {
     /// anything to wait for.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(false)),
+            Self::Plain(_) => {
+                let _ = cx;
+                Poll::Ready(Ok(false))
+            }
             #[cfg(feature = "tls")]
             Self::Secured { stream, unflushed } => {
                 if *unflushed {
-                    ready!(Pin::new(stream.as_mut()).poll_flush(cx))?;
+                    std::task::ready!(Pin::new(stream.as_mut()).poll_flush(cx))?;
                     *unflushed = false;
                     return Poll::Ready(Ok(true));
                 }

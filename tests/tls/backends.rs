@@ -4,7 +4,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use kosmonaut::{Client, Error, Event, Notice, Tls, Url, Worker};
 use rustls::ClientConfig;
+use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::SHARDS;
 use crate::authority::{Authority, Files, broker, broker_with};
@@ -127,4 +132,101 @@ fn a_worker_beats_and_works_over_tls() {
     );
     worker.write_all(b"QT\n\n\r\n\r\n").expect("sent");
     broker.expect_no_workers();
+}
+
+/// The vhost `/test` over TLS.
+fn url(broker: &Broker, tls: Tls) -> Url {
+    let port = backend_addr(broker).port();
+    let url = format!("wrs://{}@localhost:{port}/test", broker.token());
+    url.parse::<Url>().expect("valid").with_tls(tls)
+}
+
+#[test]
+fn kosmonaut_speaks_wrs_with_a_certificate() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let trusted = Authority::new("the backends' authority");
+        let ca = files.write("backends.pem", &trusted.pem);
+        let broker = broker_with(shards, &files, Some(&ca));
+        let own = trusted.certify(&["orders"]);
+        let tls = Tls::trusting(files.authority.pem.as_bytes()).expect("authorities");
+        let tls = tls.with_certificate(own.chain.as_bytes(), own.key.as_bytes());
+        let url = url(&broker, tls.expect("a certificate"));
+        let client = Client::new(url.clone());
+        let large = "z".repeat(300_000);
+        broker.wait(async {
+            client.open_channel("news").await.expect("opened");
+        });
+        let mut browser = browser(&broker, &files.authority);
+        browser.subscribe("news");
+        broker.wait(async {
+            let payload = json!({"text": large});
+            let asked = (0..20).map(|_| client.broadcast("news", "said", &payload));
+            for asked in futures_util::future::join_all(asked).await {
+                asked.expect("accepted");
+            }
+        });
+        for _ in 0..20 {
+            let event = json!({"said": {"text": large, "channel": "news"}});
+            assert!(browser.receive() == event);
+        }
+        let token = broker.wait(client.request_single_access_token("joe", ".*"));
+        browser.send(json!({"auth": {"token": token.expect("a token").as_str()}}));
+        browser.expect(json!({":authenticated": {}}));
+        // A worker: ready, a trigger, and a stop that takes leave.
+        broker.wait(async {
+            let (ready, mut is_ready) = mpsc::unbounded_channel();
+            let (heard, mut hears) = mpsc::unbounded_channel();
+            let worker = Worker::new(url)
+                .on("buy", move |event: Event| {
+                    let heard = heard.clone();
+                    async move { drop(heard.send(event.data().to_string())) }
+                })
+                .on_notice(move |notice| match notice {
+                    Notice::Ready => drop(ready.send(())),
+                    other => panic!("{other:?}"),
+                });
+            let stop = async {
+                is_ready.recv().await.expect("ready");
+                // Some heartbeats later it still is.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let text = "b".repeat(100_000);
+                browser.send(json!({"trigger": {"event": "buy", "data": {"text": text}}}));
+                let data = hears.recv().await.expect("a trigger");
+                assert!(data.contains(&text));
+            };
+            worker.run_until(stop).await.expect("stopped");
+        });
+        broker.expect_no_workers();
+    }
+}
+
+#[test]
+fn kosmonaut_trusts_no_other_authority_and_is_refused_without_a_certificate() {
+    let files = Files::new();
+    let trusted = Authority::new("the backends' authority");
+    let ca = files.write("backends.pem", &trusted.pem);
+    let broker = broker_with(1, &files, Some(&ca));
+    let of = |authority: &Authority| Tls::trusting(authority.pem.as_bytes()).expect("PEM");
+    let client = Client::new(url(&broker, of(&trusted)));
+    match broker.wait(client.open_channel("news")) {
+        Err(Error::Io(error)) => {
+            assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let client = Client::new(url(&broker, of(&files.authority)));
+    match broker.wait(client.open_channel("news")) {
+        Err(Error::ConnectionLost {
+            may_have_run: false,
+        }) => {}
+        other => panic!("{other:?}"),
+    }
+    for bad in ["", "nothing", &trusted.pem.replace("-----END", "---")] {
+        assert!(Tls::trusting(bad.as_bytes()).is_err());
+    }
+    let key = trusted.certify(&["a"]).key;
+    let other = trusted.certify(&["b"]).chain;
+    let mixed = of(&trusted).with_certificate(other.as_bytes(), key.as_bytes());
+    assert!(mixed.is_err());
 }
