@@ -476,10 +476,10 @@ const _: () = assert!(2 * DRAIN_WINDOW.as_millis() <= DRAIN_TIMEOUT.as_millis())
 pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
 
 /// Connections in their TLS handshake that are read in one turn. Each may cost a
-/// signature, up to 0.5 ms with ECDSA and more with RSA, so that a crowd that
-/// comes back holds heartbeats and deliveries up by some milliseconds at a time.
-/// Past it: the next turn.
-pub const TLS_HANDSHAKES_PER_TURN_MAX: usize = 16;
+/// signature, a fraction of a millisecond with ECDSA and more with RSA, so that a
+/// crowd that comes back holds heartbeats and deliveries up by about one
+/// millisecond at a time. Past it: the next turn, behind everyone who is in.
+pub const TLS_HANDSHAKES_PER_TURN_MAX: usize = 4;
 
 /// Plain bytes that are made records at once: as many as one turn gathers for a
 /// channel. Bounds the buffer in which a shard seals.

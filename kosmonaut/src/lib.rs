@@ -52,6 +52,6 @@ pub use url::{Url, UrlError};
 pub use worker::{Disconnect, Event, Notice, Worker};
 
 // The README's example compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

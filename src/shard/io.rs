@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -26,6 +27,8 @@ pub(super) struct Io {
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
+    /// The same, where the next read may cost a signature.
+    pub(super) shaking: VecDeque<u32>,
     /// Outboxes to be flushed.
     pub(super) dirty: Vec<u32>,
     pub(super) notes: Vec<Note>,
@@ -96,6 +99,7 @@ impl Io {
             sealed: Vec::new(),
             timers: Timers::default(),
             ready: Vec::new(),
+            shaking: VecDeque::new(),
             dirty: Vec::new(),
             notes: Vec::new(),
             meter,
@@ -285,7 +289,10 @@ impl Io {
         if let Some(connection) = self.connections.get_mut(slot as usize)
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
-            self.ready.push(slot);
+            match connection.is_shaking_hands() {
+                true => self.shaking.push_back(slot),
+                false => self.ready.push(slot),
+            }
         }
     }
 

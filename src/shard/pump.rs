@@ -12,7 +12,7 @@ use crate::hub::envelope::ToControl;
 use crate::limits::{
     ACCESS_LINES_PER_SECOND_MAX, DELIVERIES_PER_TURN_MAX, ENVELOPES_PER_TURN_MAX,
     HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX, READS_PER_FLUSH_MAX,
-    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP, TLS_HANDSHAKES_PER_TURN_MAX,
+    READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
@@ -126,7 +126,8 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let busy = (!self.io.ready.is_empty() && !self.io.port.is_congested())
+        let ready = !self.io.ready.is_empty() || !self.io.shaking.is_empty();
+        let busy = (ready && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
             || self.io.port.has_incoming();
@@ -346,7 +347,6 @@ impl Pump {
 
     fn read_ready(&mut self) {
         let count = self.io.ready.len().min(READS_PER_TURN_MAX);
-        let mut handshakes = 0;
         for index in 0..count {
             if self.is_full() {
                 self.io.ready.drain(..index);
@@ -354,13 +354,6 @@ impl Pump {
             }
             let slot = self.io.ready[index];
             if let Some(connection) = self.io.connections.get_mut(slot as usize) {
-                if connection.is_shaking_hands() {
-                    if handshakes == TLS_HANDSHAKES_PER_TURN_MAX {
-                        self.io.ready.drain(..index);
-                        return;
-                    }
-                    handshakes += 1;
-                }
                 connection.flags.listed = false;
                 let conn = connection.id;
                 self.read(conn);
@@ -371,6 +364,7 @@ impl Pump {
             }
         }
         self.io.ready.drain(..count);
+        self.shake_hands();
     }
 
     /// Sends what the last reads caused, unless it goes to more connections
@@ -385,7 +379,7 @@ impl Pump {
 
     /// One `recv` at the most, and what can be handled of it. Where more may be
     /// there, the connection is listed for the next turn.
-    fn read(&mut self, conn: ConnId) {
+    pub(super) fn read(&mut self, conn: ConnId) {
         let Some(connection) = self.io.get(conn) else {
             return;
         };

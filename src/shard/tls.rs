@@ -4,7 +4,7 @@
 use super::connection::Role;
 use super::io::{self, Doom, Io, mark_dirty};
 use super::pump::Pump;
-use crate::limits::TLS_SEALED_BYTES_MAX;
+use crate::limits::{TLS_HANDSHAKES_PER_TURN_MAX, TLS_SEALED_BYTES_MAX};
 use crate::model::ConnId;
 use crate::net::Sent;
 use crate::tls::{Acceptor, TlsError, Transport};
@@ -22,6 +22,22 @@ impl Pump {
             Err(error) => {
                 tracing::error!(%error, "no TLS for a connection");
                 self.lose(conn);
+            }
+        }
+    }
+
+    /// Reads some of those whose handshake is under way, and leaves the others to
+    /// the next turns: nobody who is in waits for a crowd at the door.
+    pub(super) fn shake_hands(&mut self) {
+        for _ in 0..TLS_HANDSHAKES_PER_TURN_MAX {
+            let Some(slot) = self.io.shaking.pop_front() else {
+                return;
+            };
+            if let Some(connection) = self.io.connections.get_mut(slot as usize) {
+                connection.flags.listed = false;
+                let conn = connection.id;
+                self.read(conn);
+                self.handle_notes();
             }
         }
     }

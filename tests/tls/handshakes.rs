@@ -186,6 +186,70 @@ fn unfinished_handshakes_keep_no_more_than_their_bound() {
     eventually(|| shaking_hands(&broker) == 0);
 }
 
+/// The time that a browser's own event takes to come back to it; the median.
+fn echo_time(browser: &mut crate::support::Browser, times: usize) -> Duration {
+    let mut took: Vec<Duration> = (0..times)
+        .map(|n| {
+            let begun = Instant::now();
+            browser.broadcast("room", "said", serde_json::json!({"n": n}));
+            assert_eq!(browser.receive()["said"]["n"], n);
+            begun.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[times / 2]
+}
+
+/// By turns: a quiet phase, and one in which four clients do nothing but shake hands.
+#[test]
+fn a_crowd_at_the_door_holds_up_nobody_inside() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let files = Files::new();
+    let broker = broker(1, &files);
+    broker.open_channel("room");
+    let mut inside = broker.browser();
+    inside.subscribe("room");
+    let (attacking, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let handshakes = AtomicUsize::new(0);
+    let mut ratios: Vec<f64> = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if attacking.load(Ordering::Relaxed) {
+                        drop(browser(&broker, &files.authority));
+                        handshakes.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            });
+        }
+        let ratios = (0..7).map(|_| {
+            let quiet = echo_time(&mut inside, 100);
+            let before = handshakes.load(Ordering::Relaxed);
+            attacking.store(true, Ordering::Relaxed);
+            while handshakes.load(Ordering::Relaxed) < before + 8 {
+                thread::yield_now();
+            }
+            let beside = echo_time(&mut inside, 100);
+            attacking.store(false, Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(20));
+            beside.as_secs_f64() / quiet.as_secs_f64()
+        });
+        let ratios = ratios.collect();
+        over.store(true, Ordering::Relaxed);
+        ratios
+    });
+    ratios.sort_by(f64::total_cmp);
+    let handshakes = handshakes.load(Ordering::Relaxed);
+    println!(
+        "an echo beside {handshakes} handshakes takes {:.1} times as long ({:.1} - {:.1})",
+        ratios[3], ratios[0], ratios[6]
+    );
+    // The attackers take the same cores as the node here.
+    assert!(ratios[3] < 50.0, "{ratios:?}");
+}
+
 #[test]
 fn a_crowd_gets_in() {
     // Many times what one turn shakes hands with.

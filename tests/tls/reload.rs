@@ -144,6 +144,21 @@ fn files_that_can_not_be_used_stop_the_start_and_the_check() {
         told.contains(&path) && told.contains("No such file"),
         "{told}"
     );
+    // As many certificates as a node may have, and one more.
+    let made = files.authority.certify(&["localhost"]);
+    let both = files.write("both.pem", &format!("{}{}", made.chain, made.key));
+    let many = |count: usize| webrocket::server::TlsFiles {
+        certificates: vec![both.clone(); count],
+        ..Default::default()
+    };
+    let max = webrocket::limits::TLS_CERTIFICATES_MAX;
+    assert!(many(max).load().is_ok());
+    let error = many(max + 1).load().map(|_| ()).expect_err("refused");
+    assert!(
+        error
+            .to_string()
+            .starts_with("1025 certificates and 0 keys")
+    );
     // A file past its bound, and one at it.
     let made = files.authority.certify(&["localhost"]);
     files.write("node.key", &made.key);
