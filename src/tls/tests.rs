@@ -52,14 +52,14 @@ impl Pair {
     fn opened() -> Self {
         let mut pair = Self::new();
         while !pair.server.is_open() || pair.client.is_handshaking() {
-            pair.to_server(usize::MAX).expect("a handshake");
-            pair.to_client();
+            pair.upstream(usize::MAX).expect("a handshake");
+            pair.downstream();
         }
         pair
     }
 
     /// What the client has to send, in pieces of so many bytes.
-    fn to_server(&mut self, piece: usize) -> Result<(), TlsError> {
+    fn upstream(&mut self, piece: usize) -> Result<(), TlsError> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).expect("written");
@@ -73,7 +73,7 @@ impl Pair {
     }
 
     /// What the server has to send; gives what the client reads of it.
-    fn to_client(&mut self) -> Vec<u8> {
+    fn downstream(&mut self) -> Vec<u8> {
         use std::io::{ErrorKind, Read};
         let out = std::mem::take(&mut self.out);
         let mut rest = &out[..];
@@ -101,21 +101,21 @@ fn both_ways_in_any_pieces() {
     for piece in [1, 2, 7, 100, 5000, usize::MAX] {
         let mut pair = Pair::new();
         while !pair.server.is_open() || pair.client.is_handshaking() {
-            pair.to_server(piece).expect("a handshake");
-            pair.to_client();
+            pair.upstream(piece).expect("a handshake");
+            pair.downstream();
         }
         for bytes in [1, 16_383, 16_384, 16_385, 60_000] {
             let said: Vec<u8> = (0..bytes).map(|n| n as u8).collect();
             pair.say(&said);
             pair.plain.clear();
-            pair.to_server(piece).expect("records");
+            pair.upstream(piece).expect("records");
             assert!(pair.plain == said, "{bytes} bytes in pieces of {piece}");
             assert_eq!(pair.server.partial_bytes(), 0);
             let mut out = Vec::new();
             pair.server.seal(&said, &mut out).expect("sealed");
             assert!(out.len() <= Transport::sealed_len(bytes), "{bytes}");
             pair.out = out;
-            assert!(pair.to_client() == said, "{bytes} back");
+            assert!(pair.downstream() == said, "{bytes} back");
         }
     }
 }
@@ -128,7 +128,7 @@ fn more_than_is_sealed_at_once() {
     pair.server.seal(&said, &mut out).expect("sealed");
     assert!(out.len() <= Transport::sealed_len(said.len()));
     pair.out = out;
-    assert!(pair.to_client() == said);
+    assert!(pair.downstream() == said);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn nothing_is_said_before_the_handshake_or_after_the_end() {
     pair.server.finish(&mut out);
     assert_eq!(out.len(), len);
     pair.out = out;
-    assert_eq!(pair.to_client(), b"last");
+    assert_eq!(pair.downstream(), b"last");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_peers_end_is_its_own_and_the_last_word() {
     assert!(!pair.server.has_ended());
     pair.say(b"bye");
     pair.client.send_close_notify();
-    pair.to_server(usize::MAX).expect("records");
+    pair.upstream(usize::MAX).expect("records");
     assert_eq!(pair.plain, b"bye");
     assert!(pair.server.has_ended());
     // What follows counts for nothing.
@@ -167,7 +167,7 @@ fn the_peers_end_is_its_own_and_the_last_word() {
     pair.server.seal(b"answer", out).expect("sealed");
     pair.server.finish(out);
     pair.out = std::mem::take(out);
-    assert_eq!(pair.to_client(), b"answer");
+    assert_eq!(pair.downstream(), b"answer");
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn keys_change_when_the_peer_wants_it() {
     let mut pair = Pair::opened();
     pair.client.refresh_traffic_keys().expect("TLS 1.3");
     pair.say(b"under the new key");
-    pair.to_server(usize::MAX).expect("records");
+    pair.upstream(usize::MAX).expect("records");
     assert_eq!(pair.plain, b"under the new key");
     let mut out = Vec::new();
     pair.server.seal(b"likewise", &mut out).expect("sealed");
     pair.out.extend_from_slice(&out);
-    assert_eq!(pair.to_client(), b"likewise");
+    assert_eq!(pair.downstream(), b"likewise");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_is_no_tls_fails_with_an_alert_and_stays_so() {
     assert!(matches!(failed, Err(TlsError::Refused(_))), "{failed:?}");
     assert_eq!(out[..1], [21]);
     out.clear();
-    pair.to_server(usize::MAX).expect("nothing more");
+    pair.upstream(usize::MAX).expect("nothing more");
     assert!(pair.out.is_empty() && !pair.server.is_open());
 
     let mut pair = Pair::new();
@@ -212,8 +212,8 @@ fn no_bytes_end_a_shard() {
     proptest!(ProptestConfig::with_cases(400), |((changes, noise, piece, flights) in all)| {
         let mut pair = Pair::new();
         for _ in 0..flights {
-            pair.to_server(usize::MAX).expect("a handshake");
-            pair.to_client();
+            pair.upstream(usize::MAX).expect("a handshake");
+            pair.downstream();
         }
         pair.say(b"something");
         let mut bytes = Vec::new();

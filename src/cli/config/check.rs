@@ -16,7 +16,7 @@ pub(in crate::cli) fn check(settings: &Settings) -> Vec<Problem> {
         .err()
         .map(|(path, source)| ("node.storage_dir", Reason::Storage { path, source }));
     let tls = settings.tls().and_then(|tls| tls.files.load().err());
-    let tls = tls.map(|error| ("tls", Reason::Tls(error)));
+    let tls = tls.map(|error| ("tls", Reason::Tls(Box::new(error))));
     let addresses = [
         ("listen.websocket", Some(settings.websocket_addr)),
         ("listen.backend", Some(settings.backend_addr)),

@@ -127,7 +127,7 @@ pub(super) enum Reason {
     #[error("{keys} for {certificates} certificates: one for each in their order, or none")]
     Keys { keys: usize, certificates: usize },
     #[error("{0}")]
-    Tls(TlsFileError),
+    Tls(Box<TlsFileError>),
     #[error("more than {0} vhosts")]
     TooManyVhosts(usize),
     #[error("{}: {source}", .path.display())]
