@@ -93,6 +93,7 @@ fn node(dir: &Path) -> (Node, TempDir) {
         shards: 1,
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
+        tls: None,
     });
     (node.expect("started"), storage)
 }

@@ -21,4 +21,5 @@ pub mod shard;
     reason = "the room for unsafe: system calls that std lacks"
 )]
 pub mod sys;
+pub mod tls;
 pub mod wire;

@@ -550,3 +550,37 @@ const _: () = assert!(CONFIGURED_OUTBOXES_BYTES_MIN >= 4 * OUTBOX_BYTES_MAX as u
 // Once there is room, a whole turn fits.
 const _: () =
     assert!(BATCH_BYTES_MAX + MESSAGE_BYTES_MAX <= OUTBOX_BYTES_MAX / OUTBOX_ROOM_DIVISOR);
+
+// ---------------------------------------------------------------- TLS
+
+/// Bytes of one unfinished TLS record or handshake message that a connection
+/// keeps. A record takes 16 KiB and some, and so does every honest handshake
+/// message, a client's certificate chain among them. Past it: close.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
+
+/// Connections in their TLS handshake that are read in one turn. Each may cost a
+/// signature, a fraction of a millisecond with ECDSA and more with RSA, so that a
+/// crowd that comes back holds heartbeats and deliveries up by about one
+/// millisecond at a time. Past it: the next turn, behind everyone who is in.
+pub const TLS_HANDSHAKES_PER_TURN_MAX: usize = 4;
+
+/// Plain bytes that are made records at once: as many as one turn gathers for a
+/// channel. Bounds the buffer in which a shard seals.
+pub const TLS_SEALED_BYTES_MAX: usize = 256 * 1024;
+
+/// Tickets that a client gets for a handshake, each good for one resumption: a
+/// page comes back with one connection.
+pub const TLS_TICKETS_PER_HANDSHAKE: usize = 1;
+
+/// Bytes of a file of certificates or keys; a bundle with every public authority
+/// takes a quarter of it. Past it: refused at start.
+pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Certificates of a node, each with names of its own. A client's name is looked
+/// up, not searched, so this bounds the start and a reload. Past it: refused at start.
+pub const TLS_CERTIFICATES_MAX: usize = 1024;
+
+// A turn's frames of one channel are sealed in one piece.
+const _: () = assert!(BATCH_BYTES_MAX <= TLS_SEALED_BYTES_MAX);
+// Who reads nothing is still read one whole record at a time.
+const _: () = assert!(TLS_PARTIAL_BYTES_MAX >= 16 * 1024 + 2048 + 5);

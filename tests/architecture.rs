@@ -16,11 +16,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hub", &["limits", "model", "wire", "meter"]),
     ("session", &["limits", "model", "wire", "hub", "meter"]),
     ("net", &["limits", "model", "sys", "meter"]),
+    ("tls", &["limits"]),
     ("mesh", &["limits", "model", "hub", "sys", "meter"]),
     (
         "shard",
         &[
-            "limits", "model", "wire", "hub", "session", "net", "mesh", "sys", "meter",
+            "limits", "model", "wire", "hub", "session", "net", "mesh", "sys", "meter", "tls",
         ],
     ),
     (
@@ -30,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "limits", "model", "hub", "mesh", "net", "sys", "shard", "control", "meter",
+            "limits", "model", "hub", "mesh", "net", "sys", "shard", "control", "meter", "tls",
         ],
     ),
     ("doctor", &["limits", "net"]),
@@ -51,6 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("io_uring", &["net"]),
     ("libc", &["net", "sys"]),
     ("flate2", &["wire"]),
+    ("rustls", &["tls"]),
     ("kosmonaut", &["cli"]),
     ("ratatui", &["cli"]),
     ("ureq", &["cli"]),
@@ -58,7 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// A peer's bytes come this far: no input may end a shard.
 const ON_DATA_PLANE: &[&str] = &[
-    "limits", "model", "wire", "meter", "hub", "session", "net", "mesh", "shard",
+    "limits", "model", "wire", "meter", "hub", "session", "net", "mesh", "shard", "tls",
 ];
 
 /// Shards wait for nobody; only who is connected is counted under locks

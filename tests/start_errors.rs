@@ -25,6 +25,7 @@ fn config(storage_dir: &Path) -> Config {
         shards: 2,
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
+        tls: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn serve(channels: usize) -> io::Result<()> {
         shards: 1,
         quotas: unbounded(),
         drain_window: Duration::ZERO,
+        tls: None,
     })
     .map_err(io::Error::other)?;
     let path = VhostPath::parse(VHOST).ok_or(io::ErrorKind::InvalidInput)?;

@@ -1,14 +1,14 @@
-//! One TCP connection to a broker: queues packets, writes and reads them.
+//! One connection to a broker: queues packets, writes and reads them.
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::limits::READ_BYTES;
+use crate::stream::Stream;
 use crate::url::Url;
 use crate::wire::{self, Decoder, Packet};
 
@@ -17,7 +17,7 @@ use crate::wire::{self, Decoder, Packet};
 /// [`next_packet`](Self::next_packet) or [`progress`](Self::progress), which
 /// alone do I/O.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     outgoing: BytesMut,
     queued_bytes: u64,
@@ -48,15 +48,11 @@ pub(crate) enum Broken {
 }
 
 impl Connection {
-    /// Connects to the first of the host's addresses that answers, and queues
-    /// `first` behind a fresh identity.
+    /// Connects and queues `first` behind a fresh identity.
     pub(crate) async fn open(url: &Url, role: Role, first: &[u8]) -> io::Result<Self> {
         let identity = url.identity(role.name(), &fresh_id()?);
-        let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
-        // A request is one small packet that waits for its answer.
-        stream.set_nodelay(true)?;
         let mut connection = Self {
-            stream,
+            stream: Stream::connect(url).await?,
             decoder: Decoder::default(),
             outgoing: BytesMut::new(),
             queued_bytes: 0,
@@ -111,71 +107,66 @@ impl Connection {
     ///
     /// Cancel safe: what was read or written stays accounted for.
     pub(crate) async fn progress(&mut self, reading: bool) -> Result<Progress, Broken> {
+        // Packets that are already here come without an await; a flood of them
+        // must not keep the task on its thread.
+        tokio::task::coop::consume_budget().await;
+        poll_fn(|cx| self.poll_progress(cx, reading)).await
+    }
+
+    fn poll_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: bool,
+    ) -> Poll<Result<Progress, Broken>> {
         loop {
-            // Packets that are already here come without an await; a flood of
-            // them must not keep the task on its thread.
-            tokio::task::coop::consume_budget().await;
             if reading
                 && let Some(packet) = self.decoder.next_packet().map_err(|_| Broken::TooLarge)?
             {
-                return Ok(Progress::Packet(packet));
+                return Poll::Ready(Ok(Progress::Packet(packet)));
             }
-            if self.write() {
-                return Ok(Progress::Written);
+            if self.poll_write(cx).is_ready() {
+                return Poll::Ready(Ok(Progress::Written));
             }
-            if reading && self.read()? {
-                continue;
+            if !reading {
+                return Poll::Pending;
             }
-            let interest = match (reading, self.outgoing.is_empty()) {
-                (true, true) => Interest::READABLE,
-                (true, false) => Interest::READABLE | Interest::WRITABLE,
-                (false, false) => Interest::WRITABLE,
-                (false, true) => pending().await,
-            };
-            self.stream
-                .ready(interest)
-                .await
-                .map_err(|_| Broken::Closed)?;
+            ready!(self.poll_read(cx))?;
         }
     }
 
-    /// Whether the last queued byte has gone.
-    fn write(&mut self) -> bool {
-        if self.outgoing.is_empty() {
-            return false;
-        }
+    /// Ready where the last queued byte has gone.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let had_some = !self.outgoing.is_empty();
         while !self.outgoing.is_empty() {
-            match self.stream.try_write(&self.outgoing) {
-                Ok(count) => {
+            match ready!(self.stream.poll_write(cx, &self.outgoing)) {
+                Ok(count) if count > 0 => {
                     self.outgoing.advance(count);
                     self.written_bytes += count as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // The other side may have said why before it closed; what it
                 // said is read first.
-                Err(_) => {
-                    self.outgoing.clear();
-                    break;
-                }
+                _ => self.outgoing.clear(),
             }
         }
-        if self.outgoing.is_empty() && self.outgoing.capacity() > READ_BYTES {
+        if self.outgoing.capacity() > READ_BYTES {
             // A burst does not stay in memory.
             self.outgoing = BytesMut::new();
         }
-        self.outgoing.is_empty()
+        let flushed = ready!(self.stream.poll_flush(cx)).unwrap_or(false);
+        match had_some || flushed {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
-    /// Whether anything came.
-    fn read(&mut self) -> Result<bool, Broken> {
-        match self.stream.try_read_buf(self.decoder.read_buffer()) {
-            Ok(0) => Err(Broken::Closed),
-            Ok(_) => {
+    /// Ready when something came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match ready!(self.stream.poll_read(cx, self.decoder.read_buffer())) {
+            Ok(1..) => {
                 self.heard = Instant::now();
-                Ok(true)
+                Poll::Ready(Ok(()))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(_) => Err(Broken::Closed),
+            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Closed)),
         }
     }
 }

@@ -35,7 +35,7 @@ pub enum Error {
     /// A code that this version does not know.
     #[error("the broker answered with the unknown code {0}")]
     Unknown(u16),
-    /// The URL has not the form `wr://TOKEN@host:port/vhost`.
+    /// The URL has not the form `wr://TOKEN@host:port/vhost` or `wrs://…`.
     #[error(transparent)]
     InvalidUrl(#[from] UrlError),
     /// The payload could not be written as JSON. Nothing was sent; the caller's mistake.

@@ -28,7 +28,8 @@
 //! ```
 //!
 //! The default feature `cli` builds the program `kosmonaut`; a service turns it
-//! off with `default-features = false`.
+//! off with `default-features = false`. The feature `tls`, a default too, gives
+//! `wrs://` and `Tls`: authorities of one's own and a client certificate.
 
 #![forbid(unsafe_code)]
 
@@ -36,16 +37,21 @@ mod client;
 mod connection;
 mod error;
 mod limits;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod url;
 mod wire;
 mod worker;
 
 pub use client::{Client, SingleAccessToken};
 pub use error::Error;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 pub use url::{Url, UrlError};
 pub use worker::{Disconnect, Event, Notice, Worker};
 
 // The README's example compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

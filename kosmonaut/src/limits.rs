@@ -6,6 +6,9 @@ use std::time::Duration;
 /// Port of a broker's backend endpoint where the URL names none.
 pub(crate) const PORT_DEFAULT: u16 = 8081;
 
+/// The same where the URL says `wrs`.
+pub(crate) const TLS_PORT_DEFAULT: u16 = 8444;
+
 /// Bytes of a vhost path, as the broker bounds it. Past it: an invalid URL.
 pub(crate) const VHOST_PATH_BYTES_MAX: usize = 255;
 

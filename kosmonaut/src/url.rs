@@ -2,11 +2,14 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use crate::limits::{PORT_DEFAULT, VHOST_PATH_BYTES_MAX};
+use crate::limits::{PORT_DEFAULT, TLS_PORT_DEFAULT, VHOST_PATH_BYTES_MAX};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
-/// Where a vhost is and what opens it: `wr://TOKEN@host:port/vhost`.
+/// Where a vhost is and what opens it: `wr://TOKEN@host:port/vhost`, or `wrs://…`
+/// over TLS, with the feature `tls`.
 ///
-/// The port is 8081 where it is left out; an IPv6 host stands in brackets; a
+/// The port is 8081 where it is left out, 8444 over TLS; an IPv6 host stands in brackets; a
 /// vhost may be nested. Neither `Display` nor `Debug` shows the token.
 ///
 /// ```
@@ -22,6 +25,10 @@ use crate::limits::{PORT_DEFAULT, VHOST_PATH_BYTES_MAX};
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    /// Over TLS.
+    pub(crate) secure: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     token: String,
     /// Without brackets.
     pub(crate) host: String,
@@ -33,9 +40,12 @@ pub struct Url {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It does not begin with `wr://`.
-    #[error("the URL does not begin with wr:// (expected wr://TOKEN@host:port/vhost)")]
+    /// It begins with neither `wr://` nor `wrs://`.
+    #[error("the URL does not begin with wr:// or wrs:// (expected wr://TOKEN@host:port/vhost)")]
     Scheme,
+    /// It begins with `wrs://`, and this program was built without the feature `tls`.
+    #[error("wrs:// needs kosmonaut's feature tls")]
+    TlsMissing,
     /// Nothing stands before an `@`.
     #[error("the URL has no access token (expected wr://TOKEN@host:port/vhost)")]
     TokenMissing,
@@ -58,7 +68,14 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let rest = text.strip_prefix("wr://").ok_or(UrlError::Scheme)?;
+        let (secure, rest) = match (text.strip_prefix("wr://"), text.strip_prefix("wrs://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(UrlError::Scheme),
+        };
+        if secure && cfg!(not(feature = "tls")) {
+            return Err(UrlError::TlsMissing);
+        }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (token, address) = authority.rsplit_once('@').ok_or(UrlError::TokenMissing)?;
         if token.is_empty() {
@@ -71,10 +88,18 @@ impl FromStr for Url {
         if !is_vhost_path(path) {
             return Err(UrlError::Vhost);
         }
+        let port_default = if secure {
+            TLS_PORT_DEFAULT
+        } else {
+            PORT_DEFAULT
+        };
         Ok(Self {
+            secure,
+            #[cfg(feature = "tls")]
+            tls: None,
             token: token.to_owned(),
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(port_default),
             vhost: path.to_owned(),
         })
     }
@@ -92,8 +117,21 @@ impl Url {
     /// ```
     pub fn reveal(&self) -> String {
         let shown = self.to_string();
-        let address = shown.strip_prefix("wr://").unwrap_or(&shown);
-        format!("wr://{}@{address}", self.token)
+        let (scheme, address) = shown.split_once("://").unwrap_or(("wr", &shown));
+        format!("{scheme}://{}@{address}", self.token)
+    }
+
+    /// The same vhost, reached over TLS as `tls` has it. Counts for `wrs://` alone.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        let tls = Some(tls);
+        Self { tls, ..self }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> std::io::Result<Tls> {
+        self.tls.clone().map_or_else(Tls::of_system, Ok)
     }
 
     /// The identity line that opens a connection (section 4.2).
@@ -107,10 +145,11 @@ impl fmt::Display for Url {
         let Self {
             host, port, vhost, ..
         } = self;
+        let scheme = if self.secure { "wrs" } else { "wr" };
         if host.contains(':') {
-            write!(f, "wr://[{host}]:{port}{vhost}")
+            write!(f, "{scheme}://[{host}]:{port}{vhost}")
         } else {
-            write!(f, "wr://{host}:{port}{vhost}")
+            write!(f, "{scheme}://{host}:{port}{vhost}")
         }
     }
 }
@@ -121,7 +160,7 @@ impl fmt::Debug for Url {
     }
 }
 
-fn parse_address(address: &str) -> Result<(&str, u16), UrlError> {
+fn parse_address(address: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or(UrlError::Host)?;
@@ -148,7 +187,7 @@ fn parse_address(address: &str) -> Result<(&str, u16), UrlError> {
             (host, port)
         }
     };
-    Ok((host, port.map_or(Ok(PORT_DEFAULT), parse_port)?))
+    Ok((host, port.map(parse_port).transpose()?))
 }
 
 fn parse_port(text: &str) -> Result<u16, UrlError> {
@@ -201,6 +240,20 @@ mod tests {
                 (host, port, vhost)
             );
         }
+    }
+
+    #[test]
+    fn the_scheme_says_whether_over_tls() {
+        let url = format!("wrs://{TOKEN}@h/v").parse::<Url>();
+        if cfg!(feature = "tls") {
+            let url = url.expect("valid");
+            assert!(url.secure);
+            assert_eq!(url.to_string(), "wrs://h:8444/v");
+            assert_eq!(url.reveal(), format!("wrs://{TOKEN}@h:8444/v"));
+        } else {
+            assert_eq!(url, Err(UrlError::TlsMissing));
+        }
+        assert!(!parse("h/v").expect("valid").secure);
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(crate) fn run(plan: Plan, broker: &Broker, gate: Option<Gate>) -> Result<Rep
                 .name(format!("clients-{number}"))
                 .spawn(move || {
                     // The limit of descriptors counts for each thread then.
-                    unshare_descriptors([])?;
+                    unshare_descriptors(&[])?;
                     Pump::new(plan, shared, to, door, tokens, number, run)?.run()
                 })
         })

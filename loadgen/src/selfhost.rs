@@ -180,6 +180,7 @@ pub(crate) fn serve(shards: u16) -> Result<(), ServeError> {
         shards,
         quotas: unbounded(),
         drain_window: Duration::ZERO,
+        tls: None,
     })?;
     let runtime = Builder::new_current_thread().build()?;
     let ready = runtime.block_on(open(&node))?;

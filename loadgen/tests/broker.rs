@@ -80,6 +80,7 @@ fn channels_are_opened_through_the_backend() {
         shards: 1,
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
+        tls: None,
     })
     .expect("a node");
     let runtime = tokio::runtime::Builder::new_current_thread()

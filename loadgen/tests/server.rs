@@ -65,6 +65,7 @@ fn another_ones_broker_is_seen_and_its_token_is_not_told() {
         shards: 1,
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
+        tls: None,
     })
     .expect("a node");
     let runtime = tokio::runtime::Builder::new_current_thread()

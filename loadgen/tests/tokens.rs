@@ -94,6 +94,7 @@ fn a_backend_that_hands_out_none_is_told() {
         shards: 1,
         quotas: Quotas::default(),
         drain_window: std::time::Duration::ZERO,
+        tls: None,
     })
     .expect("a node");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -241,6 +241,8 @@ pub enum Refused {
     Origin,
     /// An upgrade that is none, or to no vhost.
     Upgrade,
+    /// No TLS where there should be some, or TLS that was refused.
+    Tls,
     /// A handshake or a packet that took too long.
     Timeout,
     /// A backend without the right token, or whose packet is none.
@@ -263,12 +265,13 @@ pub enum Refused {
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
         Self::Origin,
         Self::Upgrade,
+        Self::Tls,
         Self::Timeout,
         Self::Backend,
         Self::Protocol,
@@ -288,6 +291,7 @@ impl Refused {
             Self::VhostConnections => "vhost_connections",
             Self::Origin => "origin",
             Self::Upgrade => "upgrade",
+            Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Backend => "backend",
             Self::Protocol => "protocol",

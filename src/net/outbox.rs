@@ -126,11 +126,16 @@ impl Outbox {
         bytes_max: usize,
         spare: &mut Spare,
     ) -> Result<(), OutboxFull> {
-        if bytes.len() > bytes_max.saturating_sub(self.deliveries()) {
+        if !self.has_room(bytes.len(), bytes_max) {
             return Err(OutboxFull);
         }
         self.append(bytes, spare);
         Ok(())
+    }
+
+    /// Whether a delivery of so many bytes fits into `bytes_max` of them.
+    pub fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        bytes <= bytes_max.saturating_sub(self.deliveries())
     }
 
     /// Sends what the socket takes.

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::TlsFileError;
 use crate::control;
 use crate::limits::SHARDS_MAX;
 use crate::shard::ShardError;
@@ -22,6 +23,9 @@ pub enum StartError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// A file of TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// The storage directory, cookie or lock.
     #[error(transparent)]
     Control(#[from] control::Error),

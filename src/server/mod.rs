@@ -4,8 +4,10 @@
 
 mod control_thread;
 mod error;
+mod tls;
 
 pub use error::StartError;
+pub use tls::{TlsConfig, TlsFileError, TlsFiles};
 
 use std::fs::DirBuilder;
 use std::io;
@@ -21,7 +23,8 @@ use crate::control::{self, Cookie, DiskStore, Handle, NodeFacts, NodeLock, Obser
 use crate::limits::SHARDS_MAX;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
-use crate::shard::{Seat, Shard};
+use crate::shard::{Listeners, Seat, Shard};
+use crate::tls::Acceptors;
 use crate::{net, sys};
 use control_thread::{Anchor, ControlThread, LoadedControl};
 
@@ -45,6 +48,8 @@ pub struct Config {
     /// Time over which a stopping node spreads the closing of its frontends;
     /// a millisecond each at the most, and less where the stop has no time for it.
     pub drain_window: Duration,
+    /// Where it speaks TLS beside that, and with what.
+    pub tls: Option<TlsConfig>,
 }
 
 /// A running node.
@@ -57,6 +62,9 @@ pub struct Node {
     websocket_addr: SocketAddr,
     backend_addr: SocketAddr,
     admin_addr: SocketAddr,
+    tls_websocket_addr: Option<SocketAddr>,
+    tls_backend_addr: Option<SocketAddr>,
+    acceptors: Option<Arc<Acceptors>>,
     cookie: Cookie,
     /// Stays open with the shards where these have not been joined.
     anchor: ManuallyDrop<Anchor>,
@@ -80,10 +88,13 @@ impl Node {
             shards,
             quotas,
             drain_window,
+            tls,
         } = config;
         if shards == 0 || usize::from(shards) > SHARDS_MAX {
             return Err(StartError::Shards(shards));
         }
+        // Before anything is made: the files are the likeliest to be wrong.
+        let offer = tls.as_ref().map(|tls| tls.files.load()).transpose()?;
         // A browser takes a descriptor; the usual soft limit is made for shells.
         sys::raise_descriptor_limit().map_err(StartError::Thread)?;
         DirBuilder::new()
@@ -101,9 +112,20 @@ impl Node {
             net::bind_all(websocket_addr, shards).map_err(failed("websocket", websocket_addr))?;
         let backends =
             net::bind_all(backend_addr, shards).map_err(failed("backend", backend_addr))?;
+        let bind_tls = |what, addr: Option<SocketAddr>| {
+            let bound = addr.map(|addr| net::bind_all(addr, shards).map_err(failed(what, addr)));
+            bound.transpose()
+        };
+        let tls_frontends = bind_tls(
+            "TLS websocket",
+            tls.as_ref().and_then(|it| it.websocket_addr),
+        )?;
+        let tls_backends = bind_tls("TLS backend", tls.as_ref().and_then(|it| it.backend_addr))?;
         let admin = TcpListener::bind(admin_addr).map_err(failed("admin", admin_addr))?;
         let websocket_addr = address(&frontends)?;
         let backend_addr = address(&backends)?;
+        let tls_websocket_addr = tls_frontends.as_deref().map(address).transpose()?;
+        let tls_backend_addr = tls_backends.as_deref().map(address).transpose()?;
         let admin_addr = admin.local_addr().map_err(StartError::Thread)?;
 
         // Before any thread, so that a store that can't be used leaves none behind.
@@ -115,6 +137,12 @@ impl Node {
         let clock = Clock::start();
         let occupancy = Arc::new(Occupancy::default());
         let meters: Vec<Arc<ShardMeter>> = ports.iter().map(|_| Arc::default()).collect();
+        let acceptors = offer.map(|(offer, names)| {
+            log_names(&names);
+            Arc::new(Acceptors::new(offer))
+        });
+        let mut tls_frontends = tls_frontends.map(Vec::into_iter);
+        let mut tls_backends = tls_backends.map(Vec::into_iter);
         let (ready, readiness) = mpsc::channel();
         let shards = ports
             .into_iter()
@@ -131,9 +159,14 @@ impl Node {
                         occupancy: occupancy.clone(),
                         core,
                         clock,
+                        acceptors: acceptors.clone(),
                     },
-                    frontends,
-                    backends,
+                    Listeners {
+                        frontends,
+                        backends,
+                        tls_frontends: tls_frontends.as_mut().and_then(Iterator::next),
+                        tls_backends: tls_backends.as_mut().and_then(Iterator::next),
+                    },
                     ready.clone(),
                 )
             })
@@ -158,6 +191,9 @@ impl Node {
             websocket_addr,
             backend_addr,
             admin_addr,
+            tls_websocket_addr,
+            tls_backend_addr,
+            acceptors,
             cookie,
             anchor: ManuallyDrop::new(anchor),
             _lock: lock,
@@ -172,6 +208,16 @@ impl Node {
     /// Where Kosmonaut connects.
     pub fn backend_addr(&self) -> SocketAddr {
         self.backend_addr
+    }
+
+    /// Where browsers connect with `wss`.
+    pub fn tls_websocket_addr(&self) -> Option<SocketAddr> {
+        self.tls_websocket_addr
+    }
+
+    /// Where Kosmonaut connects with `wrs`.
+    pub fn tls_backend_addr(&self) -> Option<SocketAddr> {
+        self.tls_backend_addr
     }
 
     /// Where operators connect.
@@ -207,6 +253,20 @@ impl Node {
         self.handle().set_quotas(Arc::new(quotas)).await
     }
 
+    /// Lets connections over TLS in with these from now on; nothing where there is
+    /// no such listener. Who is connected stays as it came in.
+    ///
+    /// # Errors
+    /// The file that can't be used: the old ones stay.
+    pub fn reload_tls(&self, files: &TlsFiles) -> Result<(), TlsFileError> {
+        if let Some(acceptors) = &self.acceptors {
+            let (offer, names) = files.load()?;
+            acceptors.replace(offer);
+            log_names(&names);
+        }
+        Ok(())
+    }
+
     /// Closes every connection in order and stops; tells whether all were
     /// closed within `timeout`. Where not, the rest goes with the process.
     pub fn stop(self, timeout: Duration) -> bool {
@@ -218,6 +278,11 @@ impl Node {
         }
         stopped
     }
+}
+
+fn log_names(names: &[String]) {
+    let names = names.join(", ");
+    tracing::info!(names, "TLS certificates loaded");
 }
 
 fn address(listeners: &[TcpListener]) -> Result<SocketAddr, StartError> {

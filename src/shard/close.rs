@@ -64,6 +64,7 @@ impl Pump {
         connection.flags.throttled = false;
         // Also with nothing to say: the end of the turn is to look at it.
         self.io.push(conn.slot, last);
+        self.io.finish_tls(conn);
         if let Some(connection) = self.io.get(conn) {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
@@ -105,7 +106,14 @@ impl Pump {
             Role::Fresh(_) if !connection.inbox.is_empty() => {
                 self.refuse_backend(conn, None, Refused::Backend, Status::BadRequest);
             }
-            _ => self.lose(conn),
+            _ => {
+                if connection.tls.is_some() {
+                    // TLS wants it said (RFC 5246 section 7.2.1).
+                    self.io.finish_tls(conn);
+                    self.io.flush_outbox(conn.slot);
+                }
+                self.lose(conn);
+            }
         }
     }
 

@@ -3,6 +3,7 @@ use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, PeerAddress, SlowConsumers, VhostId, VhostQuota};
 use crate::net::{Outbox, Socket};
 use crate::session::{Client, Fresh, Frontend, Worker};
+use crate::tls::Transport;
 
 use super::timers::Timer;
 
@@ -11,6 +12,9 @@ pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) socket: Socket,
     pub(super) outbox: Outbox,
+    /// Between socket and role, where the connection is not plain. Then the
+    /// outbox holds records, the inbox what was in some.
+    pub(super) tls: Option<Box<Transport>>,
     /// What was received and can't be handled yet. Owns no memory while empty.
     pub(super) inbox: Vec<u8>,
     pub(super) role: Role,
@@ -84,6 +88,7 @@ impl Connection {
             id,
             socket,
             outbox: Outbox::new(),
+            tls: None,
             inbox: Vec::new(),
             role,
             timer: Timer::default(),
@@ -139,6 +144,11 @@ impl Connection {
     pub(super) fn set_quota(&mut self, quota: &VhostQuota) {
         self.outbox_bytes_max = quota.outbox_bytes_max;
         self.flags.drops = quota.slow_consumers == SlowConsumers::Drop;
+    }
+
+    /// Whether its TLS handshake is still under way: nothing can be said on it.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
     pub(super) fn is_closing(&self) -> bool {

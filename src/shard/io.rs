@@ -22,11 +22,15 @@ pub(super) struct Io {
     /// How often each slot has been taken.
     generations: Vec<u32>,
     pub(super) spare: Spare,
+    /// TLS records on their way into an outbox or a socket.
+    pub(super) sealed: Vec<u8>,
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
     /// Those of them that are bulky.
     pub(super) bulky: VecDeque<u32>,
+    /// The same, where the next read may cost a signature.
+    pub(super) shaking: VecDeque<u32>,
     /// Outboxes to be flushed.
     pub(super) dirty: Vec<u32>,
     pub(super) notes: Vec<Note>,
@@ -105,9 +109,11 @@ impl Io {
             connections: Slab::new(),
             generations: Vec::new(),
             spare: Spare::new(),
+            sealed: Vec::new(),
             timers: Timers::default(),
             ready: Vec::new(),
             bulky: VecDeque::new(),
+            shaking: VecDeque::new(),
             dirty: Vec::new(),
             notes: Vec::new(),
             meter,
@@ -299,9 +305,10 @@ impl Io {
         if let Some(connection) = self.connections.get_mut(slot as usize)
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
-            match connection.flags.bulky {
-                true => self.bulky.push_back(slot),
-                false => self.ready.push(slot),
+            match connection {
+                it if it.is_shaking_hands() => self.shaking.push_back(slot),
+                it if it.flags.bulky => self.bulky.push_back(slot),
+                _ => self.ready.push(slot),
             }
         }
     }
@@ -372,7 +379,7 @@ pub(super) fn mark_dirty(connection: &mut Connection, dirty: &mut Vec<u32>) {
 }
 
 /// Asks the ring for writability.
-fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>) {
+pub(super) fn block(connection: &mut Connection, driver: &mut Driver, notes: &mut Vec<Note>) {
     if connection.flags.blocked {
         return;
     }
@@ -400,6 +407,9 @@ impl Effects for Io {
         if connection.is_closing() {
             return;
         }
+        if connection.tls.is_some() {
+            return self.seal_and_push(slot, bytes);
+        }
         connection.outbox.push(bytes, &mut self.spare);
         self.outbox_bytes += bytes.len();
         mark_dirty(connection, &mut self.dirty);
@@ -411,6 +421,9 @@ impl Effects for Io {
         };
         if connection.is_closing() {
             return;
+        }
+        if connection.tls.is_some() {
+            return self.seal_and_deliver(slot, batch);
         }
         if !connection.outbox.is_empty() {
             return self.enqueue(slot, batch, 0);
@@ -435,7 +448,10 @@ impl Effects for Io {
         if let Some(connection) = self.connections.get(slot as usize)
             && !connection.is_closing()
         {
-            self.enqueue(slot, batch, 0);
+            match connection.tls {
+                None => self.enqueue(slot, batch, 0),
+                Some(_) => self.seal_and_deliver(slot, batch),
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod pump;
 mod refusal;
 mod slow;
 mod timers;
+mod tls;
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
@@ -27,11 +28,14 @@ use crate::mesh::ShardPort;
 use crate::meter::{Clock, Occupancy, ShardMeter};
 use crate::model::Quotas;
 use crate::sys;
+use crate::tls::Acceptors;
 use pump::Pump;
 
 /// Tags of the listeners.
-pub(crate) const FRONTEND: u8 = 0;
-pub(crate) const BACKEND: u8 = 1;
+const FRONTEND: u8 = 0;
+const BACKEND: u8 = 1;
+const TLS_FRONTEND: u8 = 2;
+const TLS_BACKEND: u8 = 3;
 
 /// What a shard is started with. All that it will wake is there already: the
 /// ports of a mesh are made together, and control's runtime before them.
@@ -48,6 +52,33 @@ pub struct Seat {
     pub core: Option<usize>,
     /// The node's clock.
     pub clock: Clock,
+    /// What its TLS listeners let connections in with.
+    pub acceptors: Option<Arc<Acceptors>>,
+}
+
+/// What a shard listens on.
+pub struct Listeners {
+    /// Browsers.
+    pub frontends: TcpListener,
+    /// Kosmonaut.
+    pub backends: TcpListener,
+    /// Browsers over TLS; nobody is let in without [`Seat::acceptors`].
+    pub tls_frontends: Option<TcpListener>,
+    /// Kosmonaut over TLS, likewise.
+    pub tls_backends: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn tagged(self) -> Vec<(TcpListener, u8)> {
+        let more = [
+            (self.tls_frontends, TLS_FRONTEND),
+            (self.tls_backends, TLS_BACKEND),
+        ];
+        let more = more.into_iter().filter_map(|(it, tag)| Some((it?, tag)));
+        let mut all = vec![(self.frontends, FRONTEND), (self.backends, BACKEND)];
+        all.extend(more);
+        all
+    }
 }
 
 /// Why a shard did not start, or ended before its time. Nobody recovers: the node stops.
@@ -93,24 +124,24 @@ pub struct Shard {
 
 impl Shard {
     /// Starts a shard on a thread and with a descriptor table of its own
-    /// (docs/decisions/0012): browsers connect to `frontends`, Kosmonaut to
-    /// `backends`. `ready` is told once it runs, or why it can't; it takes
+    /// (docs/decisions/0012). `ready` is told once it runs, or why it can't; it takes
     /// connections after [`Delivery::Serve`](crate::hub::envelope::Delivery).
     ///
     /// # Errors
     /// [`ShardError::Thread`] where the thread can't be had.
     pub fn start(
         seat: Seat,
-        frontends: TcpListener,
-        backends: TcpListener,
+        listeners: Listeners,
         ready: mpsc::Sender<Result<(), ShardError>>,
     ) -> Result<Self, ShardError> {
         let shard = seat.port.id();
-        let numbers = [frontends.as_raw_fd(), backends.as_raw_fd()];
+        let listeners = listeners.tagged();
+        let numbers = listeners.iter().map(|(it, tag)| (it.as_raw_fd(), *tag));
+        let numbers: Vec<_> = numbers.collect();
         let (taking, taken) = mpsc::channel();
         let thread = thread::Builder::new()
             .name(format!("shard-{shard}"))
-            .spawn(move || match prepare(seat, numbers, taking) {
+            .spawn(move || match prepare(seat, &numbers, taking) {
                 Ok((executor, pump)) => {
                     let _ = ready.send(Ok(()));
                     // The pump never awaits: it waits in its own ring, so that
@@ -127,7 +158,7 @@ impl Shard {
         // Only when the shard has its copies are these closed: from then on a
         // listener ends when the shard closes it.
         let _ = taken.recv();
-        drop((frontends, backends));
+        drop(listeners);
         Ok(Self { id: shard, thread })
     }
 
@@ -145,13 +176,14 @@ impl Shard {
 /// `taking` is dropped as soon as it has the descriptors that it was given.
 fn prepare(
     seat: Seat,
-    [frontends, backends]: [RawFd; 2],
+    numbers: &[(RawFd, u8)],
     taking: mpsc::Sender<()>,
 ) -> Result<(LocalExecutor, Pump), ShardError> {
     let shard = seat.port.id();
-    let owned = sys::unshare_descriptors([frontends, backends]);
+    let (numbers, tags): (Vec<RawFd>, Vec<u8>) = numbers.iter().copied().unzip();
+    let owned = sys::unshare_descriptors(&numbers);
     drop(taking);
-    let [frontends, backends] = owned.map_err(|source| ShardError::Thread { shard, source })?;
+    let owned = owned.map_err(|source| ShardError::Thread { shard, source })?;
     seat.meter.thread_id.set(sys::thread_id().into());
     let placement = seat.core.map_or(Placement::Unbound, Placement::Fixed);
     let executor = LocalExecutorBuilder::new(placement)
@@ -165,6 +197,6 @@ fn prepare(
             shard,
             reason: error.to_string(),
         })?;
-    let listeners = vec![(frontends.into(), FRONTEND), (backends.into(), BACKEND)];
+    let listeners = owned.into_iter().map(TcpListener::from).zip(tags).collect();
     Ok((executor, Pump::new(seat, listeners)?))
 }

@@ -6,7 +6,7 @@ use super::connection::Role;
 use super::departure::Departure;
 use super::io::{Doom, Io, Note};
 use super::refusal::refusal_of;
-use super::{BACKEND, Seat, ShardError};
+use super::{BACKEND, FRONTEND, Seat, ShardError, TLS_BACKEND, TLS_FRONTEND};
 use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
@@ -18,6 +18,7 @@ use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
+use crate::tls::Acceptors;
 use crate::wire::deflate::Inflater;
 
 /// The loop of one shard.
@@ -27,6 +28,9 @@ pub(super) struct Pump {
     sleeper: Sleeper,
     /// All connections of the shard are read into this one.
     buffer: Box<[u8]>,
+    /// What the records in it hold, where the connection is over TLS.
+    pub(super) plain: Vec<u8>,
+    acceptors: Option<Arc<Acceptors>>,
     events: Vec<Event>,
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
@@ -64,6 +68,7 @@ impl Pump {
             quotas,
             occupancy,
             clock,
+            acceptors,
             ..
         } = seat;
         let shard = port.id();
@@ -81,6 +86,8 @@ impl Pump {
             io,
             sleeper,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            plain: Vec::new(),
+            acceptors,
             events: Vec::new(),
             answers: Vec::new(),
             inflater: Inflater::default(),
@@ -126,7 +133,8 @@ impl Pump {
 
     /// How long nothing has to be done; announces sleep where that is not zero.
     fn sleep_time(&mut self) -> Option<Duration> {
-        let listed = !self.io.ready.is_empty() || !self.io.bulky.is_empty();
+        let io = &self.io;
+        let listed = !(io.ready.is_empty() && io.bulky.is_empty() && io.shaking.is_empty());
         let busy = (listed && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
@@ -241,15 +249,26 @@ impl Pump {
         // A connection that is lost already shows at its first read.
         let _ = socket.tune();
         let (role, timeout) = match listener {
-            BACKEND => (
+            BACKEND | TLS_BACKEND => (
                 Role::Fresh(crate::session::Fresh::default()),
                 PACKET_TIMEOUT,
             ),
             _ => (Role::Handshake, HANDSHAKE_TIMEOUT),
         };
-        if let Some(conn) = self.io.insert(socket, role, from) {
-            self.io
-                .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        let Some(conn) = self.io.insert(socket, role, from) else {
+            return;
+        };
+        self.io
+            .set_deadline(conn, self.io.now_ms + timeout.as_millis() as u64);
+        if ![FRONTEND, BACKEND].contains(&listener) {
+            let acceptor = self.acceptors.as_ref().map(|all| match listener {
+                TLS_FRONTEND => all.frontends(),
+                _ => all.backends(),
+            });
+            match acceptor {
+                Some(acceptor) => self.secure(conn, &acceptor),
+                None => self.lose(conn),
+            }
         }
     }
 
@@ -352,15 +371,16 @@ impl Pump {
         self.io.ready.drain(..count);
         for _ in 0..BULKY_READS_PER_TURN_MAX {
             if self.is_full() {
-                return;
+                break;
             }
             if let Some(slot) = self.io.bulky.pop_front() {
                 self.read_listed(slot);
             }
         }
+        self.shake_hands();
     }
 
-    fn read_listed(&mut self, slot: u32) {
+    pub(super) fn read_listed(&mut self, slot: u32) {
         if let Some(connection) = self.io.connections.get_mut(slot as usize) {
             connection.flags.listed = false;
             let conn = connection.id;
@@ -381,7 +401,7 @@ impl Pump {
 
     /// One `recv` at the most, and what can be handled of it. Where more may be
     /// there, the connection is listed for the next turn.
-    fn read(&mut self, conn: ConnId) {
+    pub(super) fn read(&mut self, conn: ConnId) {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
@@ -421,17 +441,9 @@ impl Pump {
             Recv::Bytes(count) => {
                 connection.flags.readable = count == bytes_max || connection.flags.hung_up;
                 let more = connection.flags.readable;
-                if connection.inbox.is_empty() {
-                    let consumed = self.handle_bytes(conn, &mut buffer[..count]);
-                    let rest = &buffer[consumed..count];
-                    if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
-                        connection.inbox = rest.to_vec();
-                    }
-                } else {
-                    let mut inbox = std::mem::take(&mut connection.inbox);
-                    inbox.extend_from_slice(&buffer[..count]);
-                    let consumed = self.handle_bytes(conn, &mut inbox);
-                    self.store_rest(conn, inbox, consumed);
+                match connection.tls {
+                    None => self.handle_received(conn, &mut buffer[..count]),
+                    Some(_) => self.handle_records(conn, &mut buffer[..count]),
                 }
                 self.io.meter.received_bytes.add(count as u64);
                 if let Some(connection) = self.io.get(conn) {
@@ -446,10 +458,32 @@ impl Pump {
             Recv::Ended => {
                 connection.flags.readable = false;
                 connection.flags.ended = true;
+                if self.is_cut(conn) {
+                    self.lose(conn);
+                }
             }
             Recv::Failed(_) => self.lose(conn),
         }
         self.buffer = buffer;
+    }
+
+    /// Handles what the peer sent, behind what of it still waits.
+    pub(super) fn handle_received(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let Some(connection) = self.io.get(conn) else {
+            return;
+        };
+        if connection.inbox.is_empty() {
+            let consumed = self.handle_bytes(conn, bytes);
+            let rest = &bytes[consumed..];
+            if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
+                connection.inbox = rest.to_vec();
+            }
+        } else {
+            let mut inbox = std::mem::take(&mut connection.inbox);
+            inbox.extend_from_slice(bytes);
+            let consumed = self.handle_bytes(conn, &mut inbox);
+            self.store_rest(conn, inbox, consumed);
+        }
     }
 
     fn store_rest(&mut self, conn: ConnId, mut inbox: Vec<u8>, consumed: usize) {

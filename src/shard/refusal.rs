@@ -1,9 +1,11 @@
-use super::BACKEND;
+use super::FRONTEND;
+use super::connection::Role;
 use super::pump::Pump;
 use crate::limits::{REFUSED_CONNECTIONS_MAX, REFUSED_TIMEOUT};
 use crate::meter::Refused;
 use crate::model::{ConnId, VhostId, VhostPath};
 use crate::net::Socket;
+use crate::tls::TlsError;
 use crate::wire::http::Refusal;
 
 impl Pump {
@@ -20,16 +22,39 @@ impl Pump {
         if self.access.try_line(self.io.now_ms)
             && let Some(connection) = self.io.get(conn)
         {
+            // Nothing can be told before there are keys.
+            let status = if connection.is_shaking_hands() {
+                0
+            } else {
+                status
+            };
             let peer = peer(&connection.socket);
             let path = vhost.and_then(|vhost| self.hub.registry().path(vhost));
             log(&peer, path.map_or("-", VhostPath::as_str), cause, status);
         }
     }
 
+    /// As [`Self::note_refusal`], for one whose TLS was refused, and why.
+    pub(super) fn note_tls_refusal(&mut self, conn: ConnId, reason: &TlsError) {
+        let cause = Refused::Tls;
+        self.io.meter.refuse(cause);
+        if self.access.try_line(self.io.now_ms)
+            && let Some(connection) = self.io.get(conn)
+        {
+            let listener = match connection.role {
+                Role::Handshake | Role::Frontend(_) => "websocket",
+                _ => "backend",
+            };
+            let (peer, cause) = (peer(&connection.socket), cause.as_str());
+            tracing::info!(target: "access", peer, listener, cause, %reason, "refused");
+        }
+    }
+
     /// Refuses a connection that has no place. A frontend is answered once its
-    /// request is there (docs/decisions/0009).
+    /// request is there (docs/decisions/0009), unless it would first cost a
+    /// TLS handshake.
     pub(super) fn turn_away(&mut self, listener: u8, socket: Socket, cause: Refused) {
-        if listener == BACKEND || self.io.placeless >= REFUSED_CONNECTIONS_MAX {
+        if listener != FRONTEND || self.io.placeless >= REFUSED_CONNECTIONS_MAX {
             return self.note_turned_away(&socket, cause, 0);
         }
         self.note_turned_away(&socket, cause, refusal_of(cause).status());

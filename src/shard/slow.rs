@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::io::{Doom, Io, doom, mark_dirty};
 use crate::limits::OUTBOX_ROOM_DIVISOR;
-use crate::meter::Slow;
+use crate::meter::{ShardMeter, Slow};
 use crate::model::{ConnId, Quotas};
 use crate::net::Spare;
 use crate::wire::{event, frames};
@@ -58,11 +58,7 @@ impl Io {
             match connection.take_what_fits(batch, sent, free, &mut self.spare) {
                 Ok(0) => {}
                 Ok(missed) => {
-                    self.meter.dropped.add(missed);
-                    if connection.dropped == 0 {
-                        self.meter.slow(Slow::Dropped).add(1);
-                    }
-                    connection.dropped += missed;
+                    count_dropped(connection, missed, &self.meter);
                     // Too large for any queue: nothing that is sent comes to tell it.
                     connection.tell_dropped(free, &mut self.spare);
                 }
@@ -74,12 +70,33 @@ impl Io {
         mark_dirty(connection, &mut self.dirty);
     }
 
+    /// Counts deliveries that pass a session by.
+    pub(super) fn count_dropped(&mut self, slot: u32, missed: u64) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            count_dropped(connection, missed, &self.meter);
+        }
+    }
+
+    /// Tells the session what it has missed, where there is room.
+    pub(super) fn tell_dropped(&mut self, slot: u32) {
+        let free = self.outbox_bytes_free();
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            let told = connection.tell_dropped(free, &mut self.spare);
+            self.outbox_bytes += told;
+            mark_dirty(connection, &mut self.dirty);
+        }
+    }
+
     /// The connection is evicted: what waits for it is of no use to anybody, and
     /// would keep the reason from reaching it in time. A frame that has begun is
-    /// finished, and with it what was queued in one piece.
+    /// finished, and with it what was queued in one piece. Records of TLS are a
+    /// chain, of which none can be left out.
     pub(super) fn forget_queue(&mut self, conn: ConnId) {
         if let Some(connection) = self.get(conn) {
             connection.dropped = 0;
+            if connection.tls.is_some() {
+                return;
+            }
             let (bytes, sent) = connection.outbox.since_mark();
             let kept = whole_bytes(bytes, sent);
             self.outbox_bytes -= connection.outbox.truncate(kept);
@@ -93,7 +110,7 @@ impl Io {
         };
         let missed = std::mem::take(&mut connection.dropped);
         if missed > 0 && connection.id == conn {
-            let notice = notice(missed);
+            let notice = connection.sealed(notice(missed));
             connection.outbox.push(&notice, &mut self.spare);
             self.outbox_bytes += notice.len();
         }
@@ -146,7 +163,7 @@ impl Connection {
 
     /// Part of the queue was sent: finds the frame that it ends in.
     pub(super) fn follow_frames(&mut self) {
-        if self.counted_in.is_some() {
+        if self.counted_in.is_some() && self.tls.is_none() {
             let (bytes, sent) = self.outbox.since_mark();
             if sent > 0 {
                 let whole = whole_bytes(bytes, sent);
@@ -163,10 +180,19 @@ impl Connection {
         if self.dropped == 0 || self.outbox.len() > bytes_max / OUTBOX_ROOM_DIVISOR {
             return 0;
         }
-        let notice = notice(std::mem::take(&mut self.dropped));
+        let missed = std::mem::take(&mut self.dropped);
+        let notice = self.sealed(notice(missed));
         self.outbox.push(&notice, spare);
         notice.len()
     }
+}
+
+fn count_dropped(connection: &mut Connection, missed: u64, meter: &ShardMeter) {
+    meter.dropped.add(missed);
+    if connection.dropped == 0 {
+        meter.slow(Slow::Dropped).add(1);
+    }
+    connection.dropped += missed;
 }
 
 /// Bytes of the frames that the first `sent` bytes are of, the last one whole.

@@ -40,11 +40,11 @@ const OWN_SIGNALS: [libc::c_int; 5] = [
 /// whose table is the process's. `InvalidInput` where one of `adopted` is not
 /// open, or not once only. Otherwise what `close_range(2)` says, or that `/proc`
 /// is not there to be read.
-pub fn unshare_descriptors<const N: usize>(adopted: [RawFd; N]) -> io::Result<[OwnedFd; N]> {
+pub fn unshare_descriptors(adopted: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
     if owns_its_table() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    if (1..N).any(|at| adopted[..at].contains(&adopted[at])) {
+    if (1..adopted.len()).any(|at| adopted[..at].contains(&adopted[at])) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     block_signals()?;
@@ -52,14 +52,15 @@ pub fn unshare_descriptors<const N: usize>(adopted: [RawFd; N]) -> io::Result<[O
     // unshare(2) this call is open to a container without privileges.
     close_range(RawFd::MAX, RawFd::MAX, libc::CLOSE_RANGE_UNSHARE)?;
     OWNS_TABLE.set(true);
-    let kept = kept(&adopted)?;
+    let kept = kept(adopted)?;
     if !adopted.iter().all(|fd| kept.contains(fd)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     close_all_but(&kept)?;
     // SAFETY: each is open in this table, which came to be above and whose
     // descriptors nobody owns; none is named twice, and no second call gets here.
-    Ok(adopted.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    let own = |&fd: &RawFd| unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(adopted.iter().map(own).collect())
 }
 
 thread_local! {

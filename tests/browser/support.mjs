@@ -9,11 +9,11 @@ import { FREE, start } from "../../clients/js/test/broker.mjs";
 
 export * from "../../clients/js/test/broker.mjs";
 
-export function launch() {
+export function launch(args = []) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+      "--disable-background-networking", "--disable-component-update", "--disable-sync", ...args],
   });
 }
 

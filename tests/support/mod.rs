@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 use webrocket::control::stats::ChannelStats;
 use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
@@ -54,6 +54,7 @@ impl Broker {
             shards,
             quotas: unhurried(),
             drain_window: Duration::ZERO,
+            tls: None,
         };
         change(&mut config);
         let node = Node::start(config).expect("the node starts");
@@ -287,8 +288,8 @@ pub fn read_to_end(stream: &mut TcpStream) -> String {
 }
 
 /// An independent WebSocket client.
-pub struct Browser {
-    pub socket: WebSocket<TcpStream>,
+pub struct Browser<S = TcpStream> {
+    pub socket: WebSocket<S>,
     pub sid: String,
 }
 
@@ -301,8 +302,18 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let addr = stream.peer_addr().expect("connected");
-        let (socket, _) = tungstenite::client(format!("ws://{addr}{vhost}"), stream)
-            .unwrap_or_else(|error| panic!("no upgrade: {error}"));
+        Self::upgrade(stream, &format!("ws://{addr}{vhost}"))
+    }
+}
+
+impl<S: Read + Write> Browser<S> {
+    /// A browser over whatever carries its bytes.
+    pub fn upgrade(stream: S, url: &str) -> Self {
+        let upgraded = tungstenite::client(url, stream);
+        let (socket, _) = upgraded.unwrap_or_else(|error| match error {
+            HandshakeError::Failure(error) => panic!("no upgrade: {error}"),
+            HandshakeError::Interrupted(_) => panic!("no upgrade in time"),
+        });
         let mut browser = Self {
             socket,
             sid: String::new(),

@@ -139,6 +139,8 @@ pub struct Serve {
     logged: Vec<String>,
     websocket: Option<SocketAddr>,
     backend: Option<SocketAddr>,
+    tls_websocket: Option<SocketAddr>,
+    tls_backend: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     cookie: String,
 }
@@ -161,6 +163,8 @@ impl Serve {
             logged: Vec::new(),
             websocket: None,
             backend: None,
+            tls_websocket: None,
+            tls_backend: None,
             admin: None,
             cookie: String::new(),
         };
@@ -186,6 +190,8 @@ impl Serve {
             let addr = value.split_once("//").and_then(|(_, it)| it.parse().ok());
             match what {
                 "cookie" => self.cookie = value.into(),
+                "websocket" if value.starts_with("wss:") => self.tls_websocket = addr,
+                "backend" if value.starts_with("wrs:") => self.tls_backend = addr,
                 "websocket" => self.websocket = addr,
                 "backend" => self.backend = addr,
                 "admin" => self.admin = Some(addr.expect("an address")),
@@ -201,6 +207,14 @@ impl Serve {
 
     pub fn backend_addr(&self) -> SocketAddr {
         self.backend.expect("told")
+    }
+
+    pub fn tls_websocket_addr(&self) -> SocketAddr {
+        self.tls_websocket.expect("told")
+    }
+
+    pub fn tls_backend_addr(&self) -> SocketAddr {
+        self.tls_backend.expect("told")
     }
 
     pub fn admin_addr(&self) -> SocketAddr {

@@ -12,12 +12,31 @@ use serde_json::value::RawValue;
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
 struct Arguments {
+    #[command(flatten)]
+    #[cfg(feature = "tls")]
+    tls: TlsFiles,
     #[command(subcommand)]
     action: Action,
 }
 
+/// For wrs:// URLs.
+#[cfg(feature = "tls")]
+#[derive(clap::Args)]
+struct TlsFiles {
+    /// Trust these authorities (PEM) instead of the system's; for wrs:// URLs.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<std::path::PathBuf>,
+    /// Show this certificate (PEM, with its chain) to a broker that asks.
+    #[arg(long, value_name = "FILE", global = true)]
+    cert: Option<std::path::PathBuf>,
+    /// Its private key; where it is left out, it stands with the certificate.
+    #[arg(long, value_name = "FILE", global = true, requires = "cert")]
+    key: Option<std::path::PathBuf>,
+}
+
 const EXIT_CODES: &str = "\
 URL is wr://TOKEN@host:port/vhost; the port is 8081 where it is left out.
+Over TLS it is wrs://TOKEN@host:port/vhost; the port is then 8444.
 
 Exit codes:
   0  done
@@ -88,7 +107,7 @@ pub(crate) fn run() -> ExitCode {
         .build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(act(arguments.action));
+            let done = runtime.block_on(act(arguments));
             // A handler stuck on standard output must not hold up the end.
             runtime.shutdown_background();
             done
@@ -123,8 +142,20 @@ fn report(error: &dyn std::error::Error) {
     eprintln!("{line}");
 }
 
-async fn act(action: Action) -> Result<(), Failure> {
-    match action {
+async fn act(arguments: Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "tls")]
+    let tls = arguments.tls.load()?;
+    let parse = |url: &str| {
+        let url = parse_url(url)?;
+        #[cfg(feature = "tls")]
+        let url = match &tls {
+            Some(tls) => url.with_tls(tls.clone()),
+            None => url,
+        };
+        Ok::<Url, Failure>(url)
+    };
+    let client = |url: &str| parse(url).map(Client::new);
+    match arguments.action {
         Action::Open { url, channel } => Ok(client(&url)?.open_channel(&channel).await?),
         Action::Close { url, channel } => Ok(client(&url)?.close_channel(&channel).await?),
         Action::Broadcast {
@@ -143,12 +174,30 @@ async fn act(action: Action) -> Result<(), Failure> {
                 .await?;
             writeln!(io::stdout(), "{token}").map_err(Failure::System)
         }
-        Action::Listen { url, events } => listen::run(parse_url(&url)?, events).await,
+        Action::Listen { url, events } => listen::run(parse(&url)?, events).await,
     }
 }
 
-fn client(url: &str) -> Result<Client, Failure> {
-    Ok(Client::new(parse_url(url)?))
+#[cfg(feature = "tls")]
+impl TlsFiles {
+    /// None where the system's authorities do.
+    fn load(&self) -> Result<Option<kosmonaut::Tls>, Failure> {
+        let told = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {error}", path.display()))
+        };
+        let read = |path: &std::path::Path| std::fs::read(path).map_err(|it| told(path, &it));
+        let tls = match &self.ca {
+            None if self.cert.is_none() => return Ok(None),
+            None => kosmonaut::Tls::system().map_err(|it| Failure::Usage(it.to_string()))?,
+            Some(ca) => kosmonaut::Tls::trusting(&read(ca)?).map_err(|it| told(ca, &it))?,
+        };
+        let Some(cert) = &self.cert else {
+            return Ok(Some(tls));
+        };
+        let key = self.key.as_ref().unwrap_or(cert);
+        let tls = tls.with_certificate(&read(cert)?, &read(key)?);
+        tls.map(Some).map_err(|it| told(key, &it))
+    }
 }
 
 /// Not clap's own parsing: its message would repeat the token.

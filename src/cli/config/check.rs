@@ -15,12 +15,17 @@ pub(in crate::cli) fn check(settings: &Settings) -> Vec<Problem> {
     let storage = usable(&settings.storage_dir)
         .err()
         .map(|(path, source)| ("node.storage_dir", Reason::Storage { path, source }));
+    let tls = settings.tls().and_then(|tls| tls.files.load().err());
+    let tls = tls.map(|error| ("tls", Reason::Tls(Box::new(error))));
     let addresses = [
-        ("listen.websocket", settings.websocket_addr),
-        ("listen.backend", settings.backend_addr),
-        ("listen.admin", settings.admin_addr),
+        ("listen.websocket", Some(settings.websocket_addr)),
+        ("listen.backend", Some(settings.backend_addr)),
+        ("listen.admin", Some(settings.admin_addr)),
+        ("listen.websocket_tls", settings.websocket_tls_addr),
+        ("listen.backend_tls", settings.backend_tls_addr),
     ];
     let addresses = addresses.into_iter().filter_map(|(key, addr)| {
+        let addr = addr?;
         let source = bind(addr).err()?;
         let addr = addr.to_string();
         Some((key, Reason::Bind { addr, source }))
@@ -31,7 +36,7 @@ pub(in crate::cli) fn check(settings: &Settings) -> Vec<Problem> {
         reason,
     };
     let named = settings.node_name.is_none().then(|| host_name().err());
-    let found = storage.into_iter().chain(addresses).map(problem);
+    let found = storage.into_iter().chain(addresses).chain(tls).map(problem);
     named.flatten().into_iter().chain(found).collect()
 }
 

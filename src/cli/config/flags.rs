@@ -96,6 +96,7 @@ fn heading(setting: &Setting) -> &'static str {
     match setting.key.split('.').next() {
         Some("node") => "Node",
         Some("listen") => "Addresses",
+        Some("tls") => "TLS",
         Some("drain") => "Drain",
         Some("limits") => "Limits",
         _ => "Settings",

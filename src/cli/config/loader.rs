@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::problem::{Problem, Reason, Source};
 use super::table::Place;
@@ -78,6 +79,7 @@ impl Loader {
         }
         self.check_window();
         self.check_addresses();
+        self.check_tls();
     }
 
     /// A receiver that keeps up is never over its bound: two of the largest turns fit.
@@ -131,11 +133,15 @@ impl Loader {
     fn check_addresses(&mut self) {
         let settings = &self.settings;
         let all = [
-            ("websocket", settings.websocket_addr),
-            ("backend", settings.backend_addr),
-            ("admin", settings.admin_addr),
+            ("websocket", Some(settings.websocket_addr)),
+            ("backend", Some(settings.backend_addr)),
+            ("admin", Some(settings.admin_addr)),
+            ("websocket_tls", settings.websocket_tls_addr),
+            ("backend_tls", settings.backend_tls_addr),
         ];
-        for (at, (name, addr)) in all.into_iter().enumerate() {
+        let all = all.map(|(name, addr)| Some((name, addr?)));
+        let all: Vec<(&str, SocketAddr)> = all.into_iter().flatten().collect();
+        for (at, &(name, addr)) in all.iter().enumerate() {
             let before = all[..at].iter().find(|(_, other)| *other == addr);
             // Each gets a port of its own for 0.
             if let Some(&(other, _)) = before
@@ -155,6 +161,42 @@ impl Loader {
                     },
                 });
             }
+        }
+    }
+
+    /// A listener has something to show, a key is that of a certificate, and
+    /// nobody takes backends for identified that come in elsewhere.
+    fn check_tls(&mut self) {
+        let Settings {
+            websocket_tls_addr,
+            backend_tls_addr,
+            tls_files,
+            ..
+        } = &self.settings;
+        let (certificates, keys) = (tls_files.certificates.len(), tls_files.keys.len());
+        let mut found = Vec::new();
+        let listeners = [
+            ("listen.websocket_tls", websocket_tls_addr),
+            ("listen.backend_tls", backend_tls_addr),
+        ];
+        for (key, addr) in listeners {
+            if addr.is_some() && certificates == 0 {
+                found.push((key, Reason::Needs("tls.certificates")));
+            }
+        }
+        if keys > 0 && keys != certificates {
+            found.push(("tls.keys", Reason::Keys { keys, certificates }));
+        }
+        if tls_files.backend_authorities.is_some() && backend_tls_addr.is_none() {
+            found.push(("tls.backend_ca", Reason::Needs("listen.backend_tls")));
+        }
+        for (key, reason) in found {
+            let source = self.sources.get(key).cloned().unwrap_or(Source::Default);
+            self.problems.push(Problem {
+                source,
+                key: key.into(),
+                reason,
+            });
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::value::show_bytes;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::server::TlsFileError;
 
 /// A setting that can't be had: where it was given, its key, and why. One line.
 #[derive(Debug)]
@@ -121,6 +122,12 @@ pub(super) enum Reason {
     Window { window: String, timeout: String },
     #[error("{addr} is the {other} address as well")]
     SameAddress { addr: String, other: &'static str },
+    #[error("needs {0}")]
+    Needs(&'static str),
+    #[error("{keys} for {certificates} certificates: one for each in their order, or none")]
+    Keys { keys: usize, certificates: usize },
+    #[error("{0}")]
+    Tls(Box<TlsFileError>),
     #[error("more than {0} vhosts")]
     TooManyVhosts(usize),
     #[error("{}: {source}", .path.display())]

@@ -7,6 +7,7 @@ use super::table::{Place, SETTINGS};
 use crate::cli::log;
 use crate::limits::{DRAIN_TIMEOUT, DRAIN_WINDOW};
 use crate::model::{Quotas, VhostPath};
+use crate::server::{TlsConfig, TlsFiles};
 
 /// What `serve` can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) websocket_addr: SocketAddr,
     pub(in crate::cli) backend_addr: SocketAddr,
     pub(in crate::cli) admin_addr: SocketAddr,
+    pub(in crate::cli) websocket_tls_addr: Option<SocketAddr>,
+    pub(in crate::cli) backend_tls_addr: Option<SocketAddr>,
+    pub(in crate::cli) tls_files: TlsFiles,
     pub(in crate::cli) log_filter: String,
     pub(in crate::cli) log_format: log::Format,
     pub(in crate::cli) drain_timeout: Duration,
@@ -36,6 +40,9 @@ impl Default for Settings {
             websocket_addr: local(8080),
             backend_addr: local(8081),
             admin_addr: local(8082),
+            websocket_tls_addr: None,
+            backend_tls_addr: None,
+            tls_files: TlsFiles::default(),
             log_filter: log::DEFAULT_FILTER.into(),
             log_format: log::Format::Text,
             drain_timeout: DRAIN_TIMEOUT,
@@ -46,6 +53,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What the TLS listeners are started with, if there are any.
+    pub(in crate::cli) fn tls(&self) -> Option<TlsConfig> {
+        let addrs = [self.websocket_tls_addr, self.backend_tls_addr];
+        addrs.iter().any(Option::is_some).then(|| TlsConfig {
+            websocket_addr: self.websocket_tls_addr,
+            backend_addr: self.backend_tls_addr,
+            files: self.tls_files.clone(),
+        })
+    }
+
     /// The settings that differ in `new`, each as it was and as it is to be.
     pub(in crate::cli) fn changes(&self, new: &Self) -> Vec<Change> {
         let mut changes: Vec<Change> = SETTINGS

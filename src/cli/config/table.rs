@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Settings;
@@ -152,6 +152,73 @@ pub(super) const SETTINGS: &[Setting] = &[
         place: Place::Node(
             |settings, value| put(&mut settings.admin_addr, value.addr()),
             |settings| show_addr(settings.admin_addr),
+        ),
+    },
+    Setting {
+        key: "listen.websocket_tls",
+        flag: "websocket-tls-addr",
+        value: "ADDR",
+        help: "Where browsers connect over TLS, with wss",
+        reloads: false,
+        place: Place::Node(
+            |settings, value| put(&mut settings.websocket_tls_addr, value.addr().map(Some)),
+            |settings| settings.websocket_tls_addr.map_or("none".into(), show_addr),
+        ),
+    },
+    Setting {
+        key: "listen.backend_tls",
+        flag: "backend-tls-addr",
+        value: "ADDR",
+        help: "Where backends connect over TLS, with wrs",
+        reloads: false,
+        place: Place::Node(
+            |settings, value| put(&mut settings.backend_tls_addr, value.addr().map(Some)),
+            |settings| settings.backend_tls_addr.map_or("none".into(), show_addr),
+        ),
+    },
+    Setting {
+        key: "tls.certificates",
+        flag: "tls-certificates",
+        value: "FILES",
+        help: "Certificates in PEM, each with its chain, with commas between them; \
+               the name that a client asks for chooses, else it is the first",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| put(&mut settings.tls_files.certificates, value.paths()),
+            |settings| show_paths(&settings.tls_files.certificates),
+        ),
+    },
+    Setting {
+        key: "tls.keys",
+        flag: "tls-keys",
+        value: "FILES",
+        help: "Their private keys, in the same order; not needed where each stands in \
+               its certificate's file",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| put(&mut settings.tls_files.keys, value.paths()),
+            |settings| show_paths(&settings.tls_files.keys),
+        ),
+    },
+    Setting {
+        key: "tls.backend_ca",
+        flag: "tls-backend-ca",
+        value: "FILE",
+        help: "Authorities in PEM: a backend over TLS must bring a certificate of one",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| {
+                let file = value.text()?;
+                settings.tls_files.backend_authorities = match file {
+                    "" => return Err(not(file, "a file")),
+                    _ => Some(file.into()),
+                };
+                Ok(())
+            },
+            |settings| {
+                let file = settings.tls_files.backend_authorities.as_deref();
+                file.map_or("none".into(), show_path)
+            },
         ),
     },
     Setting {
@@ -427,6 +494,17 @@ fn log_filter(text: &str) -> Result<String, Reason> {
 
 fn show_addr(addr: SocketAddr) -> String {
     addr.to_string()
+}
+
+fn show_paths(paths: &[PathBuf]) -> String {
+    match paths {
+        [] => "none".into(),
+        _ => paths
+            .iter()
+            .map(|it| show_path(it))
+            .collect::<Vec<_>>()
+            .join(","),
+    }
 }
 
 fn show_path(path: &Path) -> String {

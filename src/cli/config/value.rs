@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -119,6 +120,20 @@ impl Value {
         let text = self.text()?;
         let expected = "an address with its port, as 127.0.0.1:8080 or [::1]:8080";
         text.parse().map_err(|_| not(text, expected))
+    }
+
+    /// One file or several.
+    pub(super) fn paths(&self) -> Result<Vec<PathBuf>, Reason> {
+        let texts: Vec<&str> = match self {
+            Self::Plain(text) => text.split(',').map(str::trim).collect(),
+            Self::Text(text) => vec![text],
+            Self::List(values) => values.iter().map(Self::text).collect::<Result<_, _>>()?,
+            _ => return Err(self.no("a list of files")),
+        };
+        match texts.contains(&"") {
+            true => Err(not("", "a file")),
+            false => Ok(texts.into_iter().map(PathBuf::from).collect()),
+        }
     }
 
     /// Origins as browsers send them. `*` alone stands for any, which is no origin at all.

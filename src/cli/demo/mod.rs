@@ -59,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         shards: arguments.shards.unwrap_or_else(default_shards),
         quotas: Quotas::default(),
         drain_window: Duration::ZERO,
+        tls: None,
     };
     let page_addr = address("page", arguments.page_addr, 8083);
     let runtime = runtime()?;

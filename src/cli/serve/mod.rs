@@ -64,6 +64,7 @@ fn node_config(settings: &Settings) -> Result<Config, Failure> {
         shards: settings.shards.unwrap_or_else(default_shards),
         quotas: settings.quotas.clone(),
         drain_window: settings.drain_window,
+        tls: settings.tls(),
     })
 }
 
@@ -73,6 +74,12 @@ fn announce(config: &Config, node: &Node) {
     println!("storage    {}", config.storage_dir.display());
     println!("websocket  ws://{}", node.websocket_addr());
     println!("backend    wr://{}", node.backend_addr());
+    if let Some(addr) = node.tls_websocket_addr() {
+        println!("websocket  wss://{addr}");
+    }
+    if let Some(addr) = node.tls_backend_addr() {
+        println!("backend    wrs://{addr}");
+    }
     println!("admin      http://{}", node.admin_addr());
     println!("dashboard  http://{}{DASHBOARD}", node.admin_addr());
 }

@@ -39,6 +39,11 @@ impl Reloader {
             }
         };
         let changes = self.settings.changes(&new);
+        // Also where no setting has changed: a renewed certificate has its old path.
+        if let Err(error) = node.reload_tls(&new.tls_files) {
+            tracing::error!(%error, "certificates refused, the old ones and all settings stay");
+            return;
+        }
         if new.quotas != self.settings.quotas
             && let Err(error) = node.reload(new.quotas.clone()).await
         {
@@ -63,6 +68,7 @@ impl Reloader {
         let file = file.map(tracing::field::display);
         tracing::info!(file, changes = changes.len(), "settings reloaded");
         self.settings.quotas = new.quotas;
+        self.settings.tls_files = new.tls_files;
         self.settings.log_filter = new.log_filter;
         self.settings.drain_timeout = new.drain_timeout;
     }

@@ -141,7 +141,7 @@ mod tests {
     fn descriptors_of_a_thread_are_those_of_its_table() {
         let count = std::thread::spawn(|| {
             let open = || descriptors_of(crate::sys::thread_id().into());
-            crate::sys::unshare_descriptors([]).expect("a table");
+            crate::sys::unshare_descriptors(&[]).expect("a table");
             let before = open().expect("a thread");
             let files: Vec<_> = (0..100).map(|_| std::fs::File::open("/dev/null")).collect();
             let opened = open().expect("a thread") - before;

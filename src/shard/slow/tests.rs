@@ -58,7 +58,7 @@ impl Rig {
         server.set_nonblocking(true).expect("set");
         client.set_nonblocking(true).expect("set");
         let socket = Socket::from(OwnedFd::from(server));
-        let role = Role::Frontend(Frontend::new(VhostId(1)));
+        let role = Role::Frontend(Frontend::new(VhostId(1), None));
         let conn = self.io.insert(socket, role, PeerAddress::EXEMPT);
         let conn = conn.expect("a slot");
         let quota = VhostQuota {

@@ -33,7 +33,7 @@ fn only_streams_events_and_what_is_adopted_stay_open() {
     let file = file.expect("open");
     let number = listener.as_raw_fd();
     let (owned, left) = on_thread(|| {
-        let [owned] = unshare_descriptors([number]).expect("a table");
+        let owned = unshare_descriptors(&[number]).expect("a table").remove(0);
         (owned.as_raw_fd(), open())
     });
     assert_eq!(owned, number);
@@ -51,7 +51,7 @@ fn only_streams_events_and_what_is_adopted_stay_open() {
 fn an_eventfd_is_rung_from_a_table_of_its_own() {
     let event = EventFd::new().expect("event");
     on_thread(|| {
-        unshare_descriptors([]).expect("a table");
+        unshare_descriptors(&[]).expect("a table");
         event.notify();
     });
     let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", event.as_raw_fd()));
@@ -70,7 +70,7 @@ fn an_adopted_listener_is_gone_with_its_last_copy() {
     let copy = |original: TcpListener| {
         let (took, taken) = std::sync::mpsc::channel();
         let copy = thread::spawn(move || {
-            let [copy] = unshare_descriptors([number]).expect("a table");
+            let copy = unshare_descriptors(&[number]).expect("a table").remove(0);
             took.send(()).expect("heard");
             let listener = TcpListener::from(copy);
             listener.accept().expect("accepted from the copy");
@@ -90,16 +90,16 @@ fn an_adopted_listener_is_gone_with_its_last_copy() {
 #[test]
 fn a_thread_takes_one_table() {
     let second = on_thread(|| {
-        unshare_descriptors([]).expect("a table");
-        unshare_descriptors([])
+        unshare_descriptors(&[]).expect("a table");
+        unshare_descriptors(&[])
     });
     assert_eq!(second.expect_err("one").kind(), ErrorKind::AlreadyExists);
 }
 
 #[test]
 fn adopts_what_is_open_and_once() {
-    let refused = |numbers: [RawFd; 2]| -> io::Result<[OwnedFd; 2]> {
-        on_thread(move || unshare_descriptors(numbers))
+    let refused = |numbers: [RawFd; 2]| -> io::Result<Vec<OwnedFd>> {
+        on_thread(move || unshare_descriptors(&numbers))
     };
     let file = File::open("/dev/null").expect("open");
     let fd = file.as_raw_fd();
@@ -112,7 +112,7 @@ fn adopts_what_is_open_and_once() {
 #[test]
 fn signals_from_outside_are_left_to_others() {
     let status = on_thread(|| {
-        unshare_descriptors([]).expect("a table");
+        unshare_descriptors(&[]).expect("a table");
         fs::read_to_string("/proc/thread-self/status").expect("/proc")
     });
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));

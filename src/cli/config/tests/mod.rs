@@ -1,6 +1,7 @@
 mod example;
 mod values;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -71,7 +72,9 @@ fn every_setting_has_a_variable_and_a_flag() {
             "node.name" => "node-1".into(),
             "node.shards" => "3".into(),
             "node.storage_dir" => "/tmp/x".into(),
-            "listen.websocket" | "listen.backend" | "listen.admin" => "[::1]:9".into(),
+            key if key.starts_with("listen.") => "[::1]:9".into(),
+            "tls.certificates" | "tls.keys" => "/a.pem".into(),
+            "tls.backend_ca" => "/ca.pem".into(),
             "log.filter" => "trace".into(),
             "log.format" => "json".into(),
             "drain.timeout" => "11s".into(),
@@ -85,7 +88,17 @@ fn every_setting_has_a_variable_and_a_flag() {
             _ => String::from("7"),
         };
         let variable = setting.variable();
-        let by_variable = load("", &[(&variable, &value)], &[]).expect("valid");
+        // What a setting of TLS needs beside it.
+        let file = match setting.key {
+            "tls.backend_ca" => {
+                "[listen]\nbackend_tls = \"[::1]:8\"\n[tls]\ncertificates = \"c.pem\""
+            }
+            "listen.websocket_tls" | "listen.backend_tls" | "tls.keys" => {
+                "[tls]\ncertificates = \"c.pem\""
+            }
+            _ => "",
+        };
+        let by_variable = load(file, &[(&variable, &value)], &[]).expect("valid");
         assert_eq!(setting.show(&by_variable), value, "{variable}");
         assert!(by_variable != Settings::default(), "{variable}");
         if setting.key.starts_with("log.") {
@@ -93,7 +106,7 @@ fn every_setting_has_a_variable_and_a_flag() {
             continue;
         }
         let flag = format!("--{}", setting.flag);
-        let by_flag = load("", &[], &[&flag, &value]).expect("valid");
+        let by_flag = load(file, &[], &[&flag, &value]).expect("valid");
         assert!(by_flag == by_variable, "{flag}");
     }
 }
@@ -243,6 +256,35 @@ fn addresses_differ() {
     );
     let any = "[listen]\nadmin = \"127.0.0.1:0\"\nbackend = \"127.0.0.1:0\"";
     assert!(load(any, &[], &[]).is_ok());
+}
+
+#[test]
+fn tls_is_whole_or_refused() {
+    let whole = "[listen]\nwebsocket_tls = \"[::1]:1\"\nbackend_tls = \"[::1]:2\"\n\
+                 [tls]\ncertificates = [\"a.pem\", \"b.pem\"]\nkeys = [\"a.key\", \"b.key\"]\n\
+                 backend_ca = \"ca.pem\"";
+    let settings = load(whole, &[], &[]).expect("valid");
+    let tls = settings.tls().expect("TLS");
+    assert_eq!(tls.files.keys, ["a.key", "b.key"].map(PathBuf::from));
+    assert!(load("", &[], &[]).expect("valid").tls().is_none());
+    assert_eq!(
+        problems(
+            "[listen]\nwebsocket_tls = \"127.0.0.1:8080\"\n[tls]\nkeys = \"a.key\"\nbackend_ca = \"ca.pem\""
+        ),
+        [
+            "w.toml:2: listen.websocket_tls: 127.0.0.1:8080 is the websocket address as well",
+            "w.toml:2: listen.websocket_tls: needs tls.certificates",
+            "w.toml:4: tls.keys: 1 for 0 certificates: one for each in their order, or none",
+            "w.toml:5: tls.backend_ca: needs listen.backend_tls",
+        ]
+    );
+    assert_eq!(
+        problems("[tls]\ncertificates = [\"\"]\nkeys = 3"),
+        [
+            "w.toml:2: tls.certificates: \"\" is not a file",
+            "w.toml:3: tls.keys: integer found, a list of files expected",
+        ]
+    );
 }
 
 #[test]
