@@ -8,11 +8,12 @@ use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::Message;
 use webrocket::limits::OUTBOX_BYTES_MAX;
 use webrocket::meter::{Refused, Slow};
+use webrocket::model::SlowConsumers;
 
 use crate::SHARDS;
 use crate::authority::{Files, broker};
 use crate::peer::{Drip, browser, browser_over, over, refused, tcp, trusting, websocket_addr};
-use crate::support::eventually;
+use crate::support::{Broker, eventually};
 
 #[test]
 fn browsers_over_tls_and_in_plain_share_a_channel() {
@@ -185,15 +186,7 @@ fn a_slow_reader_is_evicted_and_told_why() {
         let files = Files::new();
         let broker = broker(shards, &files);
         broker.open_channel("busy");
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(4096).expect("set");
-        let addr = websocket_addr(&broker);
-        socket.connect(&addr.into()).expect("connected");
-        let stream = TcpStream::from(socket);
-        stream
-            .set_read_timeout(Some(crate::support::PATIENCE))
-            .expect("a timeout");
-        let mut slow = browser_over(stream, &files.authority);
+        let mut slow = browser_over(narrow(&broker), &files.authority);
         slow.subscribe("busy");
         let mut speaker = browser(&broker, &files.authority);
         let mut reader = browser(&broker, &files.authority);
@@ -233,6 +226,73 @@ fn a_slow_reader_is_evicted_and_told_why() {
         );
         assert_eq!(refused(&broker, Refused::OutboxBytes), 1);
         reader.expect_nothing_before();
+    }
+}
+
+/// A connection whose kernel keeps little of what comes.
+fn narrow(broker: &Broker) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("set");
+    let addr = websocket_addr(broker);
+    socket.connect(&addr.into()).expect("connected");
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(crate::support::PATIENCE))
+        .expect("a timeout");
+    stream
+}
+
+#[test]
+fn a_slow_reader_is_told_exactly_what_it_missed() {
+    for (shards, event_bytes) in [(1, 60_000), (2, 700), (1, 300_000)] {
+        let files = Files::new();
+        let broker = broker(shards, &files);
+        broker.open_channel("busy");
+        let mut quotas = crate::support::unhurried();
+        quotas.default.slow_consumers = SlowConsumers::Drop;
+        let reloaded = broker.node().reload(quotas);
+        broker.wait(reloaded).expect("reloaded");
+        let mut slow = browser_over(narrow(&broker), &files.authority);
+        slow.subscribe("busy");
+        let mut speaker = browser(&broker, &files.authority);
+        speaker.subscribe("busy");
+        let text = "x".repeat(event_bytes);
+        let dropped = || -> u64 {
+            let meters = broker.node().meters().iter();
+            meters.map(|it| it.dropped.count()).sum()
+        };
+        let mut sent = 0;
+        let mut speak = |times: u64, sent: &mut u64| {
+            for _ in 0..times {
+                speaker.broadcast("busy", "said", json!({"n": *sent, "text": text}));
+                *sent += 1;
+            }
+            for n in *sent - times..*sent {
+                assert_eq!(speaker.receive()["said"]["n"], n);
+            }
+        };
+        while dropped() < 50 {
+            speak(10, &mut sent);
+            assert!(sent < 20_000, "nothing is dropped");
+        }
+        // In order, and each gap told where it is.
+        let mut next = 0;
+        while next < sent {
+            let message = slow.receive();
+            match message[":dropped"]["count"].as_u64() {
+                Some(count) => next += count,
+                None => {
+                    assert_eq!(message["said"]["n"], next);
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, sent);
+        speak(1, &mut sent);
+        assert_eq!(slow.receive()["said"]["n"], next);
+        let evicted = broker.node().meters().iter();
+        let evicted: u64 = evicted.map(|it| it.slow(Slow::Evicted).count()).sum();
+        assert_eq!(evicted, 0);
     }
 }
 
