@@ -400,3 +400,26 @@ fn every_bound_gives_its_reason() {
         before = line;
     }
 }
+
+/// What the compiler counts as one: a block in code, not the word.
+fn unsafe_blocks(code: &str) -> usize {
+    code.matches("unsafe {").count()
+}
+
+#[test]
+fn every_unsafe_block_is_in_the_review() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let review = fs::read_to_string(root.join("docs/unsafe.md")).expect("the review");
+    let rows = review.lines().filter_map(|line| {
+        let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let blocks: usize = rest.split(' ').next()?.parse().ok()?;
+        Some((file.to_owned(), blocks))
+    });
+    let reviewed: BTreeSet<(String, usize)> = rows.collect();
+    let found = sources().into_iter().filter_map(|source| {
+        let blocks = unsafe_blocks(&code(&source));
+        let file = source.path.strip_prefix(root).expect("below the root");
+        (blocks > 0).then(|| (file.display().to_string(), blocks))
+    });
+    assert_eq!(found.collect::<BTreeSet<_>>(), reviewed);
+}
