@@ -117,8 +117,8 @@ impl Raw {
 }
 
 /// Closing it sends a reset.
-pub(crate) fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
+pub(crate) fn reset(stream: &TcpStream) {
+    SockRef::from(stream)
         .set_linger(Some(Duration::ZERO))
         .expect("set");
 }
@@ -135,7 +135,7 @@ pub(crate) fn header(first: u8, len: u64) -> Vec<u8> {
     let mut frame = vec![first];
     match len {
         ..126 => frame.push(0x80 | len as u8),
-        ..=0xffff => {
+        126..=0xffff => {
             frame.push(0x80 | 126);
             frame.extend_from_slice(&(len as u16).to_be_bytes());
         }

@@ -54,7 +54,7 @@ fn resets() {
         };
         let mut stream = connect(addr);
         stream.write_all(bytes).expect("sent");
-        reset(stream);
+        reset(&stream);
     });
     for cause in Refused::ALL {
         assert_eq!(stage.refused(cause), 0, "{}", cause.as_str());
