@@ -104,7 +104,7 @@ pub const SINGLE_ACCESS_TOKENS_MAX: usize = 1_000_000;
 /// Bytes of deliveries queued for one connection: some seconds of a busy channel
 /// to a slow phone, and two of the largest turns, so that a full-sized message
 /// evicts nobody who is just one behind. Past it the consumer is slow: it is
-/// evicted (close 1013).
+/// evicted (close 1013), or misses deliveries and is told how many.
 pub const OUTBOX_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Bytes queued at which a connection is no longer read, so that one that sends

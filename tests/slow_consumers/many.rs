@@ -15,9 +15,7 @@ use webrocket::model::SlowConsumers;
 
 use crate::raw::Raw;
 use crate::support::{Broker, Browser};
-use crate::{
-    Crowd, broker, closed, count_of, dropped, expect, message, quotas, slow, slow_browser,
-};
+use crate::{Crowd, Told, broker, closed, dropped, expect, quotas, slow, slow_browser, told};
 
 const OUTBOX_BYTES: u32 = 64 * 1024;
 const EVENT_BYTES: usize = 4_000;
@@ -169,25 +167,25 @@ fn two_hundred_of_two_thousand_are_evicted_and_told_why() {
             let count = standing.len();
             let mut next = vec![0; count];
             let mut first = vec![None; count];
-            let mut told = 0;
+            let mut closes = 0;
             Crowd::new(standing).read(
-                |at, frame| match message(frame) {
-                    Some(said) => {
-                        let n = said["said"]["n"].as_u64().expect("an event");
+                |at, frame| match told(frame) {
+                    Some(Told::Said(n)) => {
                         assert_eq!(n, *first[at].get_or_insert(n) + next[at], "a gap");
                         next[at] += 1;
                     }
+                    Some(Told::Missed(count)) => panic!("{count} dropped"),
                     None => {
                         assert_eq!(closed(frame), Some((1013, "slow consumer".into())));
                         assert!(next[at] < sent, "it missed nothing");
-                        told += 1;
+                        closes += 1;
                     }
                 },
                 || false,
             );
             // Reset where this machine took longer than a closing connection is waited for.
-            assert!(told == count || at.elapsed() > LINGER_TIMEOUT, "{told}");
-            println!("{told} of {count} read 1013 within {:?}", at.elapsed());
+            assert!(closes == count || at.elapsed() > LINGER_TIMEOUT, "{closes}");
+            println!("{closes} of {count} read 1013 within {:?}", at.elapsed());
             assert_eq!(slow(broker, Slow::Crowded) + dropped(broker), 0);
         },
     );
@@ -203,9 +201,12 @@ fn two_hundred_of_two_thousand_miss_deliveries_and_are_told_how_many() {
             let accounted = RefCell::new(vec![0; standing.len()]);
             Crowd::new(standing).read(
                 |at, frame| {
-                    let told = count_of(&message(frame).expect("no close"));
-                    missed.borrow_mut()[at] += told.unwrap_or(0);
-                    accounted.borrow_mut()[at] += told.unwrap_or(1);
+                    let (all, lost) = match told(frame).expect("no close") {
+                        Told::Said(_) => (1, 0),
+                        Told::Missed(count) => (count, count),
+                    };
+                    missed.borrow_mut()[at] += lost;
+                    accounted.borrow_mut()[at] += all;
                 },
                 || accounted.borrow().iter().all(|count| *count >= sent),
             );
