@@ -546,6 +546,11 @@ pub const CONFIGURED_OUTBOXES_BYTES_MAX: u64 = 1 << 40;
 /// that is always a little too slow would be told of each gap of one delivery.
 pub const OUTBOX_ROOM_DIVISOR: usize = 2;
 
+/// So many times what is free may the queue hold of a session that misses
+/// deliveries: twice, or every short burst of another would have it closed.
+/// Past it: close 1013.
+pub const CROWDED_FACTOR: usize = 2;
+
 const _: () = assert!(CONFIGURED_OUTBOXES_BYTES_MIN >= 4 * OUTBOX_BYTES_MAX as u64);
 // Once there is room, a whole turn fits.
 const _: () =

@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::io::{Doom, Io, doom, mark_dirty};
-use crate::limits::OUTBOX_ROOM_DIVISOR;
+use crate::limits::{CROWDED_FACTOR, OUTBOX_ROOM_DIVISOR};
 use crate::meter::{ShardMeter, Slow};
 use crate::model::{ConnId, Quotas};
 use crate::net::Spare;
@@ -105,11 +105,12 @@ impl Io {
 
     /// Its connection closes: nothing follows the gap, and it is told of it all the same.
     pub(super) fn tell_dropped_at_last(&mut self, conn: ConnId) {
-        let Some(connection) = self.connections.get_mut(conn.slot as usize) else {
+        let connection = self.connections.get_mut(conn.slot as usize);
+        let Some(connection) = connection.filter(|it| it.id == conn) else {
             return;
         };
         let missed = std::mem::take(&mut connection.dropped);
-        if missed > 0 && connection.id == conn {
+        if missed > 0 {
             let notice = connection.sealed(notice(missed));
             connection.outbox.push(&notice, &mut self.spare);
             self.outbox_bytes += notice.len();
@@ -150,7 +151,7 @@ impl Connection {
             let has_gap = self.dropped + missed > 0;
             if !has_gap && queued + length <= own_max.min(free) {
                 self.outbox.finish(&batch[start..end], spare);
-            } else if self.flags.drops && queued <= free {
+            } else if self.flags.drops && queued / CROWDED_FACTOR <= free {
                 missed += 1;
             } else if !self.flags.drops && (has_gap || queued + length > own_max) {
                 return Err(Doom::Slow);

@@ -360,18 +360,20 @@ fn no_queue_holds_more_than_is_free_and_none_is_touched_below_that() {
 #[test]
 fn where_the_node_has_no_room_the_fullest_go_and_others_miss_deliveries() {
     let mut rig = Rig::new(3000);
-    let [small, large] = [0; 2].map(|_| rig.frontend(10_000, SlowConsumers::Drop));
-    rig.queue(&small, &sized(400));
-    rig.queue(&large, &sized(1300));
-    // 1,300 are free: the larger queue gets no more, the smaller one does.
+    let [large, small, third] = [0; 3].map(|_| rig.frontend(10_000, SlowConsumers::Drop));
+    rig.queue(&large, &sized(1400));
+    rig.queue(&small, &sized(900));
+    // 700 are free, half of what the largest holds: it misses some, and stays.
     rig.queue(&large, &sized(2));
     assert_eq!(rig.connection(&large).dropped, 1);
-    rig.queue(&small, &sized(300));
-    assert_eq!(rig.queued(&small), 700);
-    // Now it holds more than is free.
+    rig.queue(&third, &sized(2));
+    rig.queue(&small, &sized(2));
+    assert_eq!(rig.connection(&small).dropped, 1);
+    assert_eq!(rig.doomed(), []);
+    // Now less is free.
     rig.queue(&large, &sized(2));
     assert_eq!(rig.doomed(), [(large.conn, Doom::Crowded)]);
-    assert!(rig.io.outbox_bytes <= 3000);
+    assert_eq!(rig.io.outbox_bytes, 2302);
 }
 
 #[test]
