@@ -4,7 +4,7 @@
 use super::connection::{Connection, Role};
 use super::io::{self, Doom, Io, mark_dirty};
 use super::pump::Pump;
-use crate::limits::{TLS_HANDSHAKES_PER_TURN_MAX, TLS_SEALED_BYTES_MAX};
+use crate::limits::{CROWDED_FACTOR, TLS_HANDSHAKES_PER_TURN_MAX, TLS_SEALED_BYTES_MAX};
 use crate::model::ConnId;
 use crate::net::Sent;
 use crate::tls::{Acceptor, TlsError, Transport};
@@ -174,7 +174,9 @@ impl Io {
             let has_gap = connection.dropped + missed > 0;
             if !has_gap && connection.takes_sealed(length, free) {
                 self.seal_and_send(slot, &batch[start..end]);
-            } else if connection.flags.drops && connection.outbox.deliveries() <= free {
+            } else if connection.flags.drops
+                && connection.outbox.deliveries() / CROWDED_FACTOR <= free
+            {
                 missed += 1;
             } else if !connection.flags.drops
                 && (has_gap || !connection.takes_sealed(length, usize::MAX))

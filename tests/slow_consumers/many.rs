@@ -1,7 +1,7 @@
 //! 2,000 subscribers, of whom 200 stop reading under load. Others:
 //! `SLOW_CONSUMERS=9000,1000 cargo test --test slow_consumers many -- --nocapture`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -193,6 +193,7 @@ fn two_hundred_of_two_thousand_are_evicted_and_told_why() {
 
 #[test]
 fn two_hundred_of_two_thousand_miss_deliveries_and_are_told_how_many() {
+    let told_so_far = Cell::new(0);
     by_turns(
         SlowConsumers::Drop,
         Slow::Dropped,
@@ -211,7 +212,11 @@ fn two_hundred_of_two_thousand_miss_deliveries_and_are_told_how_many() {
                 || accounted.borrow().iter().all(|count| *count >= sent),
             );
             assert!(accounted.borrow().iter().all(|count| *count == sent));
-            assert!(missed.borrow().iter().all(|count| *count > 0));
+            // One whose kernel took more meanwhile may have a second gap, and another none.
+            let missed = missed.borrow();
+            assert!(missed.iter().filter(|count| **count > 0).count() > missed.len() / 2);
+            told_so_far.set(told_so_far.get() + missed.iter().sum::<u64>());
+            assert_eq!(told_so_far.get(), dropped(broker));
             assert_eq!(slow(broker, Slow::Evicted) + slow(broker, Slow::Crowded), 0);
         },
     );
