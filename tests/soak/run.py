@@ -38,6 +38,8 @@ SCENARIO = os.path.join(HERE, "..", "..", "loadgen", "scenarios", "soak.toml")
 PATIENT = ["--connect-rate", "500", "--drain"]
 ROUNDS = {
     "fanout": ["--clients", "200", "--channels", "2", "--rate", "20", "--size", "200"],
+    # Without churn: who comes back before the node knows of its leaving is seen twice, rightly.
+    "presence": ["--clients", "100", "--channels", "5", "--channel-kind", "presence", "--rate", "20"],
     "chat": ["--clients", "200", "--channels", "20", "--publishers", "5", "--rate", "100"],
     "trigger": ["--clients", "100", "--channels", "20", "--rate", "20", "--workers", "2",
                 "--trigger-rate", "50", "--replies"],
