@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
-use webrocket::wire::deflate::{Deflater, Inflater, Params};
+use webrocket::wire::deflate::{Agreement, Deflater, Inflater};
 use webrocket::wire::event::{self, Message};
 use webrocket::wire::frame::{Opcode, write_client_frame, write_text};
 use webrocket::wire::message::Reader;
@@ -97,7 +97,7 @@ fn packets(c: &mut Criterion) {
 
 /// What a shard spends once for all who compress, and for each message that came compressed.
 fn deflate(c: &mut Criterion) {
-    let Some(params) = Params::choose(b"permessage-deflate") else {
+    let Some(agreed) = Agreement::choose(b"permessage-deflate") else {
         unreachable!("a constant");
     };
     let mut group = c.benchmark_group("deflate");
@@ -117,7 +117,7 @@ fn deflate(c: &mut Criterion) {
             .collect();
         let mut frame = Vec::new();
         write_text(&mut frame, &[text.as_bytes()]);
-        let mut deflater = Deflater::new(params);
+        let mut deflater = Deflater::new(agreed.params);
         let mut out = Vec::new();
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(format!("deflate {bytes}"), |b| {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use webrocket::limits::CONFIGURED_MESSAGE_BYTES_MAX;
 use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Flushed, Outbox, Recv, Socket, Spare, bind_all};
-use webrocket::wire::deflate::{Deflater, Inflater, Params};
+use webrocket::wire::deflate::{Agreement, Deflater, Inflater};
 use webrocket::wire::frame::{self, CloseCode, Opcode, Violation};
 use webrocket::wire::http;
 use webrocket::wire::message::{Incoming, Reader, expect_text};
@@ -242,13 +242,13 @@ fn refuse(refusal: &http::Refusal, stage: &mut Stage, outbox: &mut Outbox, spare
 }
 
 impl Peer {
-    fn new(deflate: Option<Params>) -> Self {
+    fn new(deflate: Option<Agreement>) -> Self {
         Self {
             reader: match deflate {
                 Some(_) => Reader::may_compress(),
                 None => Reader::default(),
             },
-            deflater: deflate.map(Deflater::new),
+            deflater: deflate.map(|it| Deflater::new(it.params)),
         }
     }
 

@@ -444,6 +444,16 @@ pub const ADMIN_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// than what TCP and IP put around it. Shorter ones go as they are.
 pub const DEFLATE_BYTES_MIN: usize = 128;
 
+/// Bytes of the longest message that is compressed: with a batch before it, some
+/// 4 ms of a turn for each kind of window that the channel's subscribers have.
+/// Longer ones go as they are.
+pub const DEFLATE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that a shard inflates in one turn, about a millisecond. Past it nothing
+/// more is read before the next turn, so that small frames that are large
+/// messages hold up nobody's heartbeats.
+pub const INFLATED_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+
 /// Bits of the smallest window that a client may ask of the server's messages;
 /// zlib has no smaller one without a header. Below it the offer is declined.
 pub const DEFLATE_WINDOW_BITS_MIN: u8 = 9;

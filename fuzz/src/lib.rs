@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use webrocket::limits::MESSAGE_BYTES_MAX;
 use webrocket::model::Sid;
-use webrocket::wire::deflate::{Deflater, Inflater, PARAMS_COUNT, Params};
+use webrocket::wire::deflate::{Agreement, Deflater, Inflater, PARAMS_COUNT};
 use webrocket::wire::event::{self, Message};
 use webrocket::wire::frame::{Opcode, parse_server_header};
 use webrocket::wire::http::{
@@ -94,9 +94,9 @@ pub fn frame(bytes: &[u8]) {
 /// No offer and no compressed message gets past its bounds, and what is
 /// deflated comes back.
 pub fn deflate(bytes: &[u8]) {
-    if let Some(params) = Params::choose(bytes) {
-        assert!(params.index() < PARAMS_COUNT);
-        assert_eq!(Params::choose(params.answer().as_bytes()), Some(params));
+    if let Some(agreed) = Agreement::choose(bytes) {
+        assert!(agreed.params.index() < PARAMS_COUNT);
+        assert_eq!(Agreement::choose(agreed.answer().as_bytes()), Some(agreed));
     }
     let mut inflater = Inflater::default();
     for bytes_max in [0, 1, 1000, MESSAGE_BYTES_MAX] {
@@ -104,11 +104,11 @@ pub fn deflate(bytes: &[u8]) {
             assert!(message.len() <= bytes_max);
         }
     }
-    let Some(params) = Params::choose(b"permessage-deflate") else {
+    let Some(agreed) = Agreement::choose(b"permessage-deflate") else {
         return;
     };
     let mut frame = Vec::new();
-    Deflater::new(params).write_message(Opcode::Binary, bytes, &mut frame);
+    Deflater::new(agreed.params).write_message(Opcode::Binary, bytes, &mut frame);
     frame[0] &= !0x40;
     let header = parse_server_header(&frame).ok().flatten().expect("a frame");
     let back = inflater.inflate(&frame[header.header_bytes..], bytes.len());

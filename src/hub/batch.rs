@@ -154,6 +154,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::deflate::Agreement;
     use crate::wire::frame::write_text;
 
     fn batch() -> Batch {
@@ -200,7 +201,11 @@ mod tests {
 
     #[test]
     fn is_packed_once_for_all_who_share_parameters() {
-        let choose = |offer: &str| Params::choose(offer.as_bytes()).expect("an offer");
+        let choose = |offer: &str| {
+            Agreement::choose(offer.as_bytes())
+                .expect("an offer")
+                .params
+        };
         let large = choose("permessage-deflate");
         let small = choose("permessage-deflate; server_max_window_bits=9");
         let mut deflater = Deflater::new(large);
@@ -220,9 +225,15 @@ mod tests {
         let frames: Vec<_> = batch.frames_since(0, false, Some(large)).collect();
         assert_eq!((frames[0].1[0], frames[0].1.len()), (0xc1, packed - 3));
         assert_eq!(frames[1], (2, &b"\x81\x01y"[..]));
+        let hidden: Vec<_> = batch.frames_since(0, true, Some(large)).collect();
+        assert!(hidden.is_empty());
+        batch.append(3, b"\x81\x01z", false, Moment::default());
+        batch.pack(large, &mut deflater, &meter);
+        let hidden: Vec<_> = batch.frames_since(0, true, Some(large)).collect();
+        assert_eq!(hidden, [(3, &b"\x81\x01z"[..])]);
         // Who has other parameters, or comes before it is packed, gets it plain.
         assert_eq!(batch.bytes(Some(small)), batch.bytes(None));
-        batch.append(3, &frame, true, Moment::default());
+        batch.append(4, &frame, true, Moment::default());
         assert_eq!(batch.bytes(Some(large)), batch.bytes(None));
         batch.clear();
         assert!(batch.bytes(Some(large)).is_empty());

@@ -44,10 +44,11 @@ impl Deflaters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::deflate::Agreement;
 
     #[test]
     fn counts_who_shares_parameters() {
-        let params = |offer: &str| Params::choose(offer.as_bytes());
+        let params = |offer: &str| Agreement::choose(offer.as_bytes()).map(|it| it.params);
         let large = params("permessage-deflate");
         let small = params("permessage-deflate; server_max_window_bits=9");
         let mut compressing = Compressing::default();

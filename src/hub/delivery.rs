@@ -196,7 +196,7 @@ impl Hub {
     fn admit(&mut self, conn: ConnId, grant: Result<Box<Grant>, Status>, fx: &mut impl Effects) {
         fx.presented(conn, grant.as_ref().err() != Some(&Status::Unauthorized));
         let user = grant.and_then(|grant| {
-            // The pattern compiled when the token was issued.
+            // It compiled when the token was issued, maybe by an older node.
             let permission = self.permission(&grant.pattern);
             Ok(Box::new(User {
                 uid: grant.uid,

@@ -18,7 +18,7 @@ pub trait Effects {
     fn deliver(&mut self, slot: u32, batch: &[u8]);
 
     /// As [`Self::deliver`], ahead of bytes of the connection's own that follow:
-    /// nothing is sent before the end of the turn.
+    /// where it can, it is sent with them, at the end of the turn.
     fn queue(&mut self, slot: u32, batch: &[u8]);
 
     /// What the connection waited for is here: offer its next message.

@@ -63,8 +63,8 @@ impl Outbox {
         self.append(bytes, spare);
     }
 
-    /// Bytes of deliveries queued: never less than there are, where replies are
-    /// among what is left of a partly sent queue.
+    /// Bytes of deliveries queued: never more than there are. What is left of a
+    /// partly sent queue counts as replies as long as it may be.
     pub fn deliveries(&self) -> usize {
         self.len() - self.replies as usize
     }

@@ -1,7 +1,7 @@
 use super::Pace;
 use crate::hub::Registry;
 use crate::model::VhostId;
-use crate::wire::deflate::Params;
+use crate::wire::deflate::Agreement;
 use crate::wire::http::{self, Refusal, Request, Script, ScriptAnswer, UpgradeKey};
 use crate::wire::message::Reader;
 
@@ -26,7 +26,7 @@ pub enum Upgrade {
         /// What the answer carries.
         key: UpgradeKey,
         /// How messages are compressed, where they are.
-        deflate: Option<Params>,
+        deflate: Option<Agreement>,
         /// Bytes of the request.
         consumed: usize,
     },
@@ -96,7 +96,7 @@ pub struct Frontend {
 
 impl Frontend {
     /// A frontend at its first message.
-    pub fn new(vhost: VhostId, deflate: Option<Params>) -> Self {
+    pub fn new(vhost: VhostId, deflate: Option<Agreement>) -> Self {
         Self {
             vhost,
             reader: match deflate {

@@ -193,9 +193,9 @@ impl Pump {
                         (CloseCode::TRY_AGAIN_LATER, "slow consumer")
                     }
                     Doom::Guesses => {
-                        let code = CloseCode::POLICY.0;
+                        let code = CloseCode::TRY_AGAIN_LATER.0;
                         self.note_refusal(conn, vhost, Refused::WrongTokens, code);
-                        (CloseCode::POLICY, "too many wrong tokens")
+                        (CloseCode::TRY_AGAIN_LATER, "too many wrong tokens")
                     }
                     Doom::AddressGuesses => {
                         let code = CloseCode::TRY_AGAIN_LATER.0;

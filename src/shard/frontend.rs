@@ -2,7 +2,7 @@ use super::connection::Role;
 use super::pump::Pump;
 use super::refusal::cause_of;
 use crate::hub::{Effects, Flow};
-use crate::limits::OUTBOX_READ_PAUSE_BYTES;
+use crate::limits::{OUTBOX_READ_PAUSE_BYTES, READ_BYTES_MAX};
 use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, Sid, VhostId};
 use crate::session::{Frontend, Upgrade, handle_upgrade};
@@ -57,7 +57,7 @@ impl Pump {
                 }
                 self.hub
                     .open(conn, vhost, Sid::from_random(random), &mut self.io);
-                self.hub.set_deflate(conn, deflate);
+                self.hub.set_deflate(conn, deflate.map(|it| it.params));
                 let frontend = Frontend::new(vhost, deflate);
                 self.handle_frontend(conn, frontend, bytes, consumed)
             }
@@ -87,7 +87,13 @@ impl Pump {
         let message_bytes_max = quota.message_bytes_max as usize;
         let per_second_max = quota.messages_per_second_max;
         let now_ms = self.io.now_ms;
+        let inflated_before = self.inflated_bytes;
         while self.may_go_on(conn) {
+            // What else it sent waits behind all others, as large messages do.
+            if self.inflated_bytes - inflated_before >= READ_BYTES_MAX {
+                self.set_bulky(conn);
+                break;
+            }
             // Whoever has sent nothing more need not rest.
             if done < bytes.len()
                 && let Some(until_ms) = frontend.pace.rests_until(per_second_max, now_ms)
@@ -105,6 +111,7 @@ impl Pump {
             let incoming = incoming.and_then(|incoming| match incoming {
                 Some(Incoming::Compressed { payload, binary }) => {
                     let text = self.inflater.inflate(payload, message_bytes_max)?;
+                    self.inflated_bytes += text.len();
                     if !binary {
                         expect_text(text)?;
                     }
@@ -144,6 +151,14 @@ impl Pump {
         }
         self.set_role(conn, Role::Frontend(frontend));
         done
+    }
+
+    /// Reads on only in the turns to come, behind who sends little.
+    fn set_bulky(&mut self, conn: ConnId) {
+        if let Some(connection) = self.io.get(conn) {
+            connection.flags.bulky = true;
+            self.io.list(conn.slot);
+        }
     }
 
     /// The connection is not read until then. It is told nothing, and nothing

@@ -341,6 +341,10 @@ impl Io {
         let queued = connection.outbox.len();
         let mut flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
         let mut taken = queued - connection.outbox.len();
+        if matches!(flushed, Flushed::Blocked) {
+            // Before anything is queued behind it, which may move what is left.
+            connection.follow_frames();
+        }
         if connection.dropped > 0 && !matches!(flushed, Flushed::Failed(_)) {
             let queued = self.outbox_bytes - taken;
             let free = self.outboxes_bytes_max.saturating_sub(queued);
@@ -448,7 +452,12 @@ impl Effects for Io {
         if let Some(connection) = self.connections.get(slot as usize)
             && !connection.is_closing()
         {
+            // Who has no queue is not slow, however little the node has free.
+            let at_once = connection.counted_in.is_some()
+                && connection.outbox.is_empty()
+                && batch.len() > self.outbox_bytes_free();
             match connection.tls {
+                None if at_once => self.deliver(slot, batch),
                 None => self.enqueue(slot, batch, 0),
                 Some(_) => self.seal_and_deliver(slot, batch),
             }

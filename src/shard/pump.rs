@@ -11,8 +11,9 @@ use crate::hub::Hub;
 use crate::hub::envelope::ToControl;
 use crate::limits::{
     ACCESS_LINES_PER_SECOND_MAX, BULKY_READS_PER_TURN_MAX, DELIVERIES_PER_TURN_MAX,
-    ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, PACKET_TIMEOUT, PAUSE_LINES_PER_SECOND_MAX,
-    READ_BYTES_MAX, READS_PER_FLUSH_MAX, READS_PER_TURN_MAX, RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
+    ENVELOPES_PER_TURN_MAX, HANDSHAKE_TIMEOUT, INFLATED_BYTES_PER_TURN_MAX, PACKET_TIMEOUT,
+    PAUSE_LINES_PER_SECOND_MAX, READ_BYTES_MAX, READS_PER_FLUSH_MAX, READS_PER_TURN_MAX,
+    RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
 use crate::meter::{LineLimit, Moment, Refused};
@@ -36,6 +37,8 @@ pub(super) struct Pump {
     pub(super) answers: Vec<u8>,
     /// Of all frontends that compress.
     pub(super) inflater: Inflater,
+    /// Bytes inflated in this turn.
+    pub(super) inflated_bytes: usize,
     stage: Stage,
     /// Not yet accepting: no browser is to miss what the store held.
     listeners: Vec<(TcpListener, u8)>,
@@ -91,6 +94,7 @@ impl Pump {
             events: Vec::new(),
             answers: Vec::new(),
             inflater: Inflater::default(),
+            inflated_bytes: 0,
             stage: Stage::Serving,
             listeners,
             access: LineLimit::new(ACCESS_LINES_PER_SECOND_MAX),
@@ -171,6 +175,7 @@ impl Pump {
     }
 
     fn turn(&mut self) {
+        self.inflated_bytes = 0;
         let epoch_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis());
@@ -180,6 +185,8 @@ impl Pump {
         self.handle_timers();
         self.sum_up_log();
         self.take_leave();
+        // Whoever comes in has a deadline and gathers little.
+        self.shake_hands();
         self.take_in();
         self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
         self.handle_notes();
@@ -312,15 +319,16 @@ impl Pump {
         if self.hub.is_saturated() {
             return;
         }
-        for offset in 0..3 {
-            match (self.first_source + offset) % 3 {
+        for offset in 0..4 {
+            match (self.first_source + offset) % 4 {
                 0 => self.take_deliveries(),
                 1 => self.take_requests(),
-                _ => self.read_ready(),
+                2 => self.read_ready(),
+                _ => self.read_bulky(),
             }
         }
-        if self.hub.is_saturated() {
-            self.first_source = (self.first_source + 1) % 3;
+        if self.is_full() {
+            self.first_source = (self.first_source + 1) % 4;
         }
     }
 
@@ -351,9 +359,10 @@ impl Pump {
     }
 
     /// Whether nothing more is to be read now: so much waits to be sent to this
-    /// shard's connections, or to other shards.
+    /// shard's connections, or to other shards, or was inflated.
     pub(super) fn is_full(&self) -> bool {
-        self.hub.is_saturated() || self.io.port.is_congested()
+        let inflated = self.inflated_bytes >= INFLATED_BYTES_PER_TURN_MAX;
+        inflated || self.hub.is_saturated() || self.io.port.is_congested()
     }
 
     fn read_ready(&mut self) {
@@ -369,6 +378,9 @@ impl Pump {
             }
         }
         self.io.ready.drain(..count);
+    }
+
+    fn read_bulky(&mut self) {
         for _ in 0..BULKY_READS_PER_TURN_MAX {
             if self.is_full() {
                 break;
@@ -377,7 +389,6 @@ impl Pump {
                 self.read_listed(slot);
             }
         }
-        self.shake_hands();
     }
 
     pub(super) fn read_listed(&mut self, slot: u32) {
@@ -430,7 +441,9 @@ impl Pump {
 
     pub(super) fn receive(&mut self, conn: ConnId) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        let inflated_before = self.inflated_bytes;
         let Some(connection) = self.io.get(conn) else {
+            self.buffer = buffer;
             return;
         };
         let bytes_max = match connection.flags.bulky {
@@ -446,8 +459,9 @@ impl Pump {
                     Some(_) => self.handle_records(conn, &mut buffer[..count]),
                 }
                 self.io.meter.received_bytes.add(count as u64);
+                let inflated = self.inflated_bytes - inflated_before;
                 if let Some(connection) = self.io.get(conn) {
-                    let most = count.max(connection.unfinished_bytes());
+                    let most = count.max(connection.unfinished_bytes()).max(inflated);
                     connection.flags.bulky = most >= READ_BYTES_MAX;
                 }
                 if more {

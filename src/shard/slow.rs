@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::io::{Doom, Io, doom, mark_dirty};
 use crate::limits::{CROWDED_FACTOR, OUTBOX_ROOM_DIVISOR};
-use crate::meter::{ShardMeter, Slow};
+use crate::meter::{Refused, ShardMeter, Slow};
 use crate::model::{ConnId, Quotas};
 use crate::net::Spare;
 use crate::wire::{event, frames};
@@ -62,7 +62,14 @@ impl Io {
                     // Too large for any queue: nothing that is sent comes to tell it.
                     connection.tell_dropped(free, &mut self.spare);
                 }
-                Err(why) => doom(connection, why, &mut self.notes),
+                Err(why) => {
+                    // Half a frame stands in the stream: a reset says more than a close.
+                    if why == Doom::Lost {
+                        self.meter.slow(Slow::Crowded).add(1);
+                        self.meter.refuse(Refused::OutboxesBytes);
+                    }
+                    doom(connection, why, &mut self.notes);
+                }
             }
         }
         self.outbox_bytes += connection.outbox.len() - before;
@@ -140,6 +147,9 @@ impl Connection {
             end += length;
             if end <= sent {
                 continue;
+            }
+            if start < sent && end - sent > free {
+                return Err(Doom::Lost);
             }
             if start < sent {
                 self.outbox.finish(&batch[sent..end], spare);

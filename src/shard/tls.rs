@@ -146,8 +146,8 @@ impl Io {
         };
         // A backend's packets are bounded where they come from.
         let is_backend = connection.counted_in.is_none();
-        let at_once = connection.dropped == 0 && batch.len() <= TLS_SEALED_BYTES_MAX;
-        if is_backend || (at_once && connection.takes_sealed(batch.len(), free)) {
+        let at_once = connection.dropped == 0 && connection.takes_sealed(batch.len(), free);
+        if is_backend || at_once {
             self.seal_and_send(slot, batch);
         } else {
             self.seal_what_fits(slot, batch);
@@ -267,12 +267,13 @@ impl Io {
 }
 
 impl Connection {
-    /// Whether the queue takes so many bytes once they are sealed; an empty one
-    /// takes them whatever their number, as in plain a socket would.
+    /// Whether the queue takes so many bytes once they are sealed. An empty one
+    /// takes a piece in any case, as in plain a socket would.
     fn takes_sealed(&self, bytes: usize, free: usize) -> bool {
         let bytes_max = free.min(self.outbox_bytes_max as usize);
         let sealed = Transport::sealed_len(bytes);
-        self.outbox.is_empty() || self.outbox.has_room(sealed, bytes_max)
+        let is_piece = self.outbox.is_empty() && bytes <= TLS_SEALED_BYTES_MAX;
+        is_piece || self.outbox.has_room(sealed, bytes_max)
     }
 
     /// As it goes into the outbox: sealed where the connection is over TLS. Empty

@@ -6,10 +6,14 @@
 //! shard, and what one [`Deflater`] writes fits every peer of the same
 //! parameters.
 
+use std::ops::RangeInclusive;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::frame::{Opcode, Violation, parse_server_header, write_compressed, write_message};
-use crate::limits::{DEFLATE_BYTES_MIN, DEFLATE_KEPT_BYTES_MAX, DEFLATE_WINDOW_BITS_MIN};
+use crate::limits::{
+    DEFLATE_BYTES_MAX, DEFLATE_BYTES_MIN, DEFLATE_KEPT_BYTES_MAX, DEFLATE_WINDOW_BITS_MIN,
+};
 
 const NAME: &[u8] = b"permessage-deflate";
 
@@ -19,16 +23,31 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// The largest window, which is the one where none is asked for.
 const WINDOW_BITS_MAX: u8 = 15;
 
-/// What the server and one client have agreed on.
+/// How the messages for a client are deflated: what those who share it are all
+/// given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Params {
     window_bits: u8,
 }
 
-/// How many kinds of [`Params`] there are.
-pub const PARAMS_COUNT: usize = (WINDOW_BITS_MAX - DEFLATE_WINDOW_BITS_MIN) as usize + 1;
+/// The windows that there are. Whoever asks for one between is given the next
+/// smaller one, as RFC 7692 section 7.1.2.1 allows: each kind is work of its own
+/// for every broadcast.
+const WINDOWS: [u8; 3] = [DEFLATE_WINDOW_BITS_MIN, 12, WINDOW_BITS_MAX];
 
-impl Params {
+/// How many kinds of [`Params`] there are.
+pub const PARAMS_COUNT: usize = WINDOWS.len();
+
+/// What the server and one client have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// How the client's messages are deflated.
+    pub params: Params,
+    /// Whether the client asked for a window, and has to be told of it.
+    window_asked: bool,
+}
+
+impl Agreement {
     /// The first offer in a `Sec-WebSocket-Extensions` header that can be taken.
     /// One with a parameter that is unknown, repeated or out of its range is
     /// declined, and the next one looked at (RFC 7692 section 7.1).
@@ -42,7 +61,7 @@ impl Params {
             return None;
         }
         let mut known = [false; 4];
-        let mut window_bits = WINDOW_BITS_MAX;
+        let mut asked = None;
         for part in parts {
             let mut sides = part.splitn(2, |&byte| byte == b'=');
             let name = sides.next()?.trim_ascii();
@@ -51,7 +70,7 @@ impl Params {
                 (b"server_no_context_takeover", None) => 0,
                 (b"client_no_context_takeover", None) => 1,
                 (b"server_max_window_bits", Some(value)) => {
-                    window_bits = bits(value).filter(|&it| it >= DEFLATE_WINDOW_BITS_MIN)?;
+                    asked = Some(bits(value)?);
                     2
                 }
                 // Whatever the client's window, the largest one reads it.
@@ -63,22 +82,33 @@ impl Params {
                 return None;
             }
         }
-        Some(Self { window_bits })
+        let most = asked.unwrap_or(WINDOW_BITS_MAX);
+        let window_bits = WINDOWS.into_iter().rfind(|&bits| bits <= most)?;
+        Some(Self {
+            params: Params { window_bits },
+            window_asked: asked.is_some(),
+        })
     }
 
     /// What the answer's `Sec-WebSocket-Extensions` header says.
     pub fn answer(self) -> String {
         let mut answer =
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover".to_owned();
-        if self.window_bits < WINDOW_BITS_MAX {
-            answer.push_str(&format!("; server_max_window_bits={}", self.window_bits));
+        if self.window_asked {
+            let bits = self.params.window_bits;
+            answer.push_str(&format!("; server_max_window_bits={bits}"));
         }
         answer
     }
+}
 
+impl Params {
     /// Its place among all kinds, below [`PARAMS_COUNT`].
     pub fn index(self) -> usize {
-        usize::from(self.window_bits - DEFLATE_WINDOW_BITS_MIN)
+        WINDOWS
+            .iter()
+            .position(|&bits| bits == self.window_bits)
+            .unwrap_or_default()
     }
 }
 
@@ -173,6 +203,9 @@ const INFLATE_STEP: usize = 4096;
 /// sixth less; those above take more and save a hundredth (decision 0017).
 const LEVEL: Compression = Compression::new(2);
 
+/// Bytes of the messages that are worth it, and not too long for a turn.
+const DEFLATED_BYTES: RangeInclusive<usize> = DEFLATE_BYTES_MIN..=DEFLATE_BYTES_MAX;
+
 /// Deflates messages, each for itself, so that all peers of the same
 /// parameters can be given what it writes.
 pub struct Deflater {
@@ -194,12 +227,12 @@ impl Deflater {
     }
 
     /// Appends a server's frame, which holds a whole message, as one that is
-    /// compressed; as it is where that would not make it smaller. Tells whether
+    /// compressed; as it is where it is short or long, or would not get smaller. Tells whether
     /// it is compressed.
     pub fn write_frame(&mut self, frame: &[u8], out: &mut Vec<u8>) -> bool {
         let header = parse_server_header(frame).ok().flatten();
         let message = header.filter(|it| it.fin && !it.opcode.is_control());
-        let worth = message.filter(|it| it.payload_bytes >= DEFLATE_BYTES_MIN);
+        let worth = message.filter(|it| DEFLATED_BYTES.contains(&it.payload_bytes));
         if let Some(header) = worth
             && self.deflate(&frame[header.header_bytes..])
             && self.deflated.len() < header.payload_bytes

@@ -26,7 +26,7 @@ pub struct Request<'a> {
     /// Where the browser's page came from, if it tells.
     pub origin: Option<&'a [u8]>,
     /// The first offer of `permessage-deflate` that can be taken.
-    pub deflate: Option<deflate::Params>,
+    pub deflate: Option<deflate::Agreement>,
     /// The tags of copies that the client has.
     pub if_none_match: Option<&'a [u8]>,
     /// Whether an upgrade to WebSocket is asked for, good or bad.
@@ -190,7 +190,7 @@ struct Headers<'a> {
     key: Single<'a>,
     version: Single<'a>,
     if_none_match: Option<&'a [u8]>,
-    deflate: Option<deflate::Params>,
+    deflate: Option<deflate::Agreement>,
     upgrade: bool,
     connection: bool,
     body: bool,
@@ -224,7 +224,7 @@ impl<'a> Headers<'a> {
             } else if is("Sec-WebSocket-Version") {
                 found.version.put(header.value);
             } else if is("Sec-WebSocket-Extensions") {
-                let offered = || deflate::Params::choose(header.value);
+                let offered = || deflate::Agreement::choose(header.value);
                 found.deflate = found.deflate.or_else(offered);
             } else if is("If-None-Match") {
                 found.if_none_match = Some(header.value);
@@ -389,7 +389,7 @@ impl Refusal {
 /// selected, and no extension but the one given ([HS-15]).
 pub fn write_switching_protocols(
     key: &UpgradeKey,
-    deflate: Option<deflate::Params>,
+    deflate: Option<deflate::Agreement>,
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(

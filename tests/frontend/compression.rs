@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use webrocket::limits::DEFLATE_BYTES_MIN;
 use webrocket::model::Quotas;
 
-use crate::raw::{Raw, TEXT, UPGRADE};
+use crate::raw::{Raw, TEXT, UPGRADE, masked};
 use crate::support::{Broker, PATIENCE, eventually, unhurried};
 
 const COMPRESSED: u8 = TEXT | 0x40;
@@ -196,6 +196,29 @@ fn inflated_messages_at_the_bound_and_past_it() {
 }
 
 #[test]
+fn many_that_inflate_to_much_are_all_answered() {
+    for shards in [1, 2] {
+        let broker = Broker::with_quotas(shards, compressing());
+        let (mut raw, _) = offering(&broker, "permessage-deflate");
+        let text = "x".repeat(900_000);
+        let message = json!({"broadcast": {"channel": "none", "event": text, "data": {}}});
+        let payload = deflated(message.to_string().as_bytes());
+        // All in one read: some 36 MB behind 40 KB.
+        let mut frames = Vec::new();
+        for _ in 0..40 {
+            frames.extend(masked(COMPRESSED, &payload));
+        }
+        assert!(frames.len() < 60_000);
+        raw.write(&frames);
+        for _ in 0..40 {
+            assert_eq!(raw.receive()[":error"]["code"], 454);
+        }
+        raw.send_text("{\"close\":{}}");
+        assert!(raw.receive().get(":closed").is_some());
+    }
+}
+
+#[test]
 fn what_is_no_deflate_data_or_no_text_is_1007() {
     let broker = Broker::with_quotas(1, compressing());
     for payload in [&[0xff, 0xff, 0xff][..], &deflated(b"\xff\xfe")] {
@@ -212,7 +235,7 @@ fn what_is_no_deflate_data_or_no_text_is_1007() {
 }
 
 #[test]
-fn several_channels_and_hidden_subscribers_get_all_in_order() {
+fn several_channels_come_in_order() {
     let broker = Broker::with_quotas(2, compressing());
     let channels: Vec<String> = (0..5).map(|at| format!("room{at}")).collect();
     broker.open_channels(&channels);

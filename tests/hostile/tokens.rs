@@ -63,7 +63,7 @@ fn single_access_tokens_on_one_connection() {
                 let mut raw = Raw::upgraded(frontends, "/test");
                 guess_times(&mut raw, most);
                 let last = present(&mut raw, &guess(128));
-                assert_eq!(last, Err((1008, "too many wrong tokens".into())));
+                assert_eq!(last, Err((1013, "too many wrong tokens".into())));
                 closed.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -83,14 +83,14 @@ fn single_access_tokens_on_one_connection() {
     // Past it, it is not even looked at, and another connection can still use it.
     guess_times(&mut raw, most);
     let token = client.token("joe", ".*");
-    assert_eq!(present(&mut raw, &token).expect_err("closed").0, 1008);
+    assert_eq!(present(&mut raw, &token).expect_err("closed").0, 1013);
     closed += 1;
     let mut other = Raw::upgraded(frontends, "/test");
     // What is no token by its form counts as well.
     for _ in 0..most {
         assert_eq!(present(&mut other, "guess").as_deref(), Ok(WRONG));
     }
-    assert_eq!(present(&mut other, "guess").expect_err("closed").0, 1008);
+    assert_eq!(present(&mut other, "guess").expect_err("closed").0, 1013);
     closed += 1;
     let mut other = Raw::upgraded(frontends, "/test");
     assert_eq!(present(&mut other, &token).as_deref(), Ok(AUTHENTICATED));
@@ -98,7 +98,7 @@ fn single_access_tokens_on_one_connection() {
     report(
         "token guessing, a frontend",
         &format!("{} guesses on {closed} connections", closed * most),
-        &format!("{most} in a row, {closed} closed 1008"),
+        &format!("{most} in a row, {closed} closed 1013"),
         &turns,
     );
 }

@@ -211,6 +211,7 @@ fn a_crowd_at_the_door_holds_up_nobody_inside() {
     inside.subscribe("room");
     let (attacking, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let handshakes = AtomicUsize::new(0);
+    let mut slowest = Duration::ZERO;
     let mut ratios: Vec<f64> = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -234,6 +235,7 @@ fn a_crowd_at_the_door_holds_up_nobody_inside() {
             let beside = echo_time(&mut inside, 100);
             attacking.store(false, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(20));
+            slowest = slowest.max(beside);
             beside.as_secs_f64() / quiet.as_secs_f64()
         });
         let ratios = ratios.collect();
@@ -246,8 +248,12 @@ fn a_crowd_at_the_door_holds_up_nobody_inside() {
         "an echo beside {handshakes} handshakes takes {:.1} times as long ({:.1} - {:.1})",
         ratios[3], ratios[0], ratios[6]
     );
-    // They take the cores that the node has, on a machine that does other things.
-    assert!(ratios[3] < 1000.0, "{ratios:?}");
+    // They take the cores that the node has, on a machine that does other things:
+    // only what would be starvation fails.
+    assert!(
+        ratios[3] < 20.0 || slowest < Duration::from_secs(2),
+        "{ratios:?}"
+    );
 }
 
 #[test]

@@ -117,11 +117,16 @@ fn the_name_picks_the_certificate() {
         ("elsewhere.example", "first.example"),
     ] {
         let told = upgrade(&broker, &["-servername", name]);
-        let subject = format!("subject=CN = {subject}");
-        assert!(told.contains(&subject), "{name}: {told}");
+        // Versions differ in their spaces.
+        let subject = format!("subject=CN={subject}");
+        assert!(
+            told.replace(" = ", "=").contains(&subject),
+            "{name}: {told}"
+        );
     }
     let told = upgrade(&broker, &["-noservername"]);
-    assert!(told.contains("subject=CN = first.example"), "{told}");
+    let told = told.replace(" = ", "=");
+    assert!(told.contains("subject=CN=first.example"), "{told}");
 }
 
 #[test]

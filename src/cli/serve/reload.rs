@@ -40,7 +40,13 @@ impl Reloader {
         };
         let changes = self.settings.changes(&new);
         // Also where no setting has changed: a renewed certificate has its old path.
-        if let Err(error) = node.reload_tls(&new.tls_files) {
+        // Files that belong to other listeners wait for them: a listener that is
+        // still open must not lose the authorities of its backends.
+        let listens_on = |it: &Settings| (it.websocket_tls_addr, it.backend_tls_addr);
+        let same_listeners = listens_on(&new) == listens_on(&self.settings);
+        if !same_listeners {
+            tracing::warn!("certificates stay as they are until the restart that TLS needs");
+        } else if let Err(error) = node.reload_tls(&new.tls_files) {
             tracing::error!(%error, "certificates refused, the old ones and all settings stay");
             return;
         }
@@ -68,7 +74,9 @@ impl Reloader {
         let file = file.map(tracing::field::display);
         tracing::info!(file, changes = changes.len(), "settings reloaded");
         self.settings.quotas = new.quotas;
-        self.settings.tls_files = new.tls_files;
+        if same_listeners {
+            self.settings.tls_files = new.tls_files;
+        }
         self.settings.log_filter = new.log_filter;
         self.settings.drain_timeout = new.drain_timeout;
     }

@@ -377,6 +377,29 @@ fn where_the_node_has_no_room_the_fullest_go_and_others_miss_deliveries() {
 }
 
 #[test]
+fn who_has_no_queue_is_not_slow_however_little_is_free() {
+    let mut rig = Rig::new(1000);
+    let client = rig.frontend(10_000, SlowConsumers::Evict);
+    rig.queue(&client, &sized(1500));
+    assert_eq!((rig.queued(&client), rig.doomed()), (0, vec![]));
+}
+
+#[test]
+fn a_frame_that_is_cut_takes_no_more_than_is_free() {
+    for slow_consumers in SlowConsumers::ALL {
+        let mut rig = Rig::new(10_000);
+        let client = rig.frontend(2_000_000, slow_consumers);
+        // More than the socket takes and the node has room for.
+        let mut large = Vec::new();
+        frame::write_text(&mut large, &[&vec![b'x'; 1_000_000]]);
+        rig.io.deliver(client.conn.slot, &large);
+        assert_eq!(rig.doomed(), [(client.conn, Doom::Lost)]);
+        assert_eq!(rig.io.outbox_bytes, 0);
+        assert_eq!(rig.meter.slow(Slow::Crowded).count(), 1);
+    }
+}
+
+#[test]
 fn a_backends_packets_are_cut_nowhere() {
     let mut rig = Rig::new(1000);
     let worker = rig.frontend(1000, SlowConsumers::Evict);
