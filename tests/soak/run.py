@@ -207,6 +207,8 @@ def main():
     parser.add_argument("--svg", help="where the plot goes")
     parser.add_argument("--csv", help="where the samples go")
     options = parser.parse_args()
+    if not os.path.exists(SCENARIO):
+        parser.error(f"no scenario at {SCENARIO}")
     duration = options.duration
     interval = options.interval or min(5.0, max(1.0, duration / 120))
 
