@@ -1,8 +1,6 @@
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::striped::Striped;
 use crate::limits::{OCCUPANCY_STRIPES, WRONG_TOKEN_ADDRESSES_MAX, WRONG_TOKENS_WINDOW};
 use crate::model::PeerAddress;
 
@@ -13,12 +11,8 @@ use crate::model::PeerAddress;
 ///
 /// A budget refills evenly; it is kept as the moment at which it is whole again,
 /// and one that is whole takes no memory.
-#[derive(Debug)]
-pub struct Guesses {
-    /// Peers choose their addresses.
-    hasher: RandomState,
-    stripes: [Mutex<HashMap<PeerAddress, u64>>; OCCUPANCY_STRIPES],
-}
+#[derive(Debug, Default)]
+pub struct Guesses(Striped<PeerAddress, u64>);
 
 const WINDOW_NS: u64 = WRONG_TOKENS_WINDOW.as_nanos() as u64;
 
@@ -33,7 +27,7 @@ impl Guesses {
             return true;
         }
         let (now_ns, cost_ns) = (now_us * 1000, cost_ns(max));
-        let mut stripe = self.stripe(from);
+        let mut stripe = self.0.stripe(&from);
         let whole_ns = stripe.get(&from).copied().unwrap_or(0).max(now_ns);
         if whole_ns + cost_ns > now_ns + WINDOW_NS {
             return false;
@@ -48,7 +42,7 @@ impl Guesses {
         if is_unbounded(from, max) {
             return;
         }
-        let mut stripe = self.stripe(from);
+        let mut stripe = self.0.stripe(&from);
         if let Some(whole_ns) = stripe.get_mut(&from) {
             *whole_ns = whole_ns.saturating_sub(cost_ns(max));
             if *whole_ns <= now_us * 1000 {
@@ -59,17 +53,12 @@ impl Guesses {
 
     /// How many addresses are remembered.
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| open(stripe).len()).sum()
+        self.0.len()
     }
 
     /// Whether no address is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn stripe(&self, from: PeerAddress) -> MutexGuard<'_, HashMap<PeerAddress, u64>> {
-        let index = self.hasher.hash_one(from) as usize % OCCUPANCY_STRIPES;
-        open(&self.stripes[index])
     }
 }
 
@@ -95,19 +84,6 @@ fn is_unbounded(from: PeerAddress, max: u32) -> bool {
 /// Time in which a budget grows by one.
 fn cost_ns(max: u32) -> u64 {
     WINDOW_NS / u64::from(max.max(1))
-}
-
-fn open<T>(stripe: &Mutex<T>) -> MutexGuard<'_, T> {
-    stripe.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Default for Guesses {
-    fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            stripes: std::array::from_fn(|_| Mutex::default()),
-        }
-    }
 }
 
 #[cfg(test)]

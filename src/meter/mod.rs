@@ -12,6 +12,7 @@ mod histogram;
 mod lines;
 mod occupancy;
 mod store;
+mod striped;
 mod vhost;
 
 pub use clock::{Clock, Moment};

@@ -1,11 +1,8 @@
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::striped::Striped;
 use super::{Guesses, Refused};
-use crate::limits::OCCUPANCY_STRIPES;
 use crate::model::{PeerAddress, Quotas, VhostId};
 
 /// How many connections there are, over all shards: what a quota of the whole
@@ -86,17 +83,13 @@ impl Occupancy {
     }
 }
 
-/// Counts by key; a key without a count takes no memory. The hash is keyed, for
-/// peers choose their addresses.
+/// Counts by key.
 #[derive(Debug)]
-struct Tally<K> {
-    hasher: RandomState,
-    stripes: [Mutex<HashMap<K, u32>>; OCCUPANCY_STRIPES],
-}
+struct Tally<K>(Striped<K, u32>);
 
 impl<K: Eq + Hash> Tally<K> {
     fn try_raise(&self, key: K, max: u32) -> bool {
-        let mut counts = self.stripe(&key);
+        let mut counts = self.0.stripe(&key);
         let count = counts.get(&key).copied().unwrap_or(0);
         if count >= max {
             return false;
@@ -106,7 +99,7 @@ impl<K: Eq + Hash> Tally<K> {
     }
 
     fn lower(&self, key: &K) {
-        let mut counts = self.stripe(key);
+        let mut counts = self.0.stripe(key);
         match counts.get_mut(key) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -116,30 +109,17 @@ impl<K: Eq + Hash> Tally<K> {
     }
 
     fn count(&self, key: &K) -> u32 {
-        self.stripe(key).get(key).copied().unwrap_or(0)
+        self.0.stripe(key).get(key).copied().unwrap_or(0)
     }
 
     fn is_empty(&self) -> bool {
-        self.stripes.iter().all(|stripe| open(stripe).is_empty())
+        self.0.len() == 0
     }
-
-    fn stripe(&self, key: &K) -> MutexGuard<'_, HashMap<K, u32>> {
-        let index = self.hasher.hash_one(key) as usize % OCCUPANCY_STRIPES;
-        open(&self.stripes[index])
-    }
-}
-
-/// A count is whole whenever the lock is free, whatever became of who held it.
-fn open<T>(stripe: &Mutex<T>) -> MutexGuard<'_, T> {
-    stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<K> Default for Tally<K> {
     fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            stripes: std::array::from_fn(|_| Mutex::default()),
-        }
+        Self(Striped::default())
     }
 }
 

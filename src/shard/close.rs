@@ -119,6 +119,12 @@ impl Pump {
 
     /// The connection is of no more use; nothing can be said on it.
     pub(super) fn lose(&mut self, conn: ConnId) {
+        self.take_out(conn);
+        self.io.remove(conn);
+    }
+
+    /// The hub forgets who was on the connection, worker or frontend.
+    pub(super) fn take_out(&mut self, conn: ConnId) {
         let Some(connection) = self.io.get(conn) else {
             return;
         };
@@ -127,7 +133,6 @@ impl Pump {
             self.hub.deregister_worker(conn, vhost, &mut self.io);
         }
         self.hub.close(conn, &mut self.io);
-        self.io.remove(conn);
     }
 
     pub(super) fn handle_timeout(&mut self, conn: ConnId) {

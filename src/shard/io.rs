@@ -341,11 +341,9 @@ impl Io {
         let queued = connection.outbox.len();
         let mut flushed = connection.outbox.flush(&connection.socket, &mut self.spare);
         let mut taken = queued - connection.outbox.len();
-        if matches!(flushed, Flushed::Blocked) {
+        if connection.dropped > 0 && !matches!(flushed, Flushed::Failed(_)) {
             // Before anything is queued behind it, which may move what is left.
             connection.follow_frames();
-        }
-        if connection.dropped > 0 && !matches!(flushed, Flushed::Failed(_)) {
             let queued = self.outbox_bytes - taken;
             let free = self.outboxes_bytes_max.saturating_sub(queued);
             let told = connection.tell_dropped(free, &mut self.spare);

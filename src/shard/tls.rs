@@ -87,14 +87,7 @@ impl Pump {
     /// Ends a connection on which nothing can be said any longer but what stands in
     /// its outbox.
     fn end_broken(&mut self, conn: ConnId) {
-        let Some(connection) = self.io.get(conn) else {
-            return;
-        };
-        if let Role::Worker(worker) = &connection.role {
-            let vhost = worker.vhost;
-            self.hub.deregister_worker(conn, vhost, &mut self.io);
-        }
-        self.hub.close(conn, &mut self.io);
+        self.take_out(conn);
         self.close_with(conn, b"");
     }
 
