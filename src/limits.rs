@@ -50,6 +50,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 1024;
 /// person causes, far less than a loop. Past it the connection is held back.
 pub const MESSAGES_PER_SECOND_MAX: u32 = 1_000;
 
+/// Bytes that one frontend may send in a second by default: as much as the fastest
+/// lines of homes carry up, eight messages of the largest size. A client next door
+/// could send a hundred times as much, and all of it is looked at. Past it the
+/// connection is held back.
+pub const BYTES_PER_SECOND_MAX: u32 = 8 * 1024 * 1024;
+
 /// Connections from one peer address by default: a large office behind one
 /// address, and a fraction of what one machine could open. Past it: 429.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4_096;
@@ -60,6 +66,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a closing connection has to take what is still queued for it.
 /// Past it the socket is closed as it is.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same for a slow consumer that is evicted: it did not read, and is to learn
+/// why when it does, as a phone that wakes up. Nothing is queued for it but that.
+/// A node that drains does not wait so long.
+pub const EVICTED_LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 // ---------------------------------------------------------------- backend
 
@@ -214,6 +225,10 @@ pub const PAUSE_LINES_PER_SECOND_MAX: u32 = 1;
 /// Completions handled in one turn of the pump.
 pub const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 
+/// Connections of one listener accepted in one turn. At some 15 us each a storm of
+/// them holds everyone else up by a millisecond at a time. Past it: the next turn.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
 /// Deliveries, and as many requests, taken from all rings in one turn.
 pub const ENVELOPES_PER_TURN_MAX: usize = 1024;
 
@@ -274,6 +289,14 @@ pub const CONFIGURED_MESSAGE_BYTES_MIN: usize = 1024;
 /// hold one unfinished message and its outbox more than two of them. Past it:
 /// refused at start.
 pub const CONFIGURED_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Least bytes of a second that the configuration may allow a frontend: a small
+/// message. Less: refused at start.
+pub const CONFIGURED_BYTES_PER_SECOND_MIN: usize = 1024;
+
+/// Most bytes of a second that the configuration may allow: as much as one core
+/// can look at. Past it: refused at start.
+pub const CONFIGURED_BYTES_PER_SECOND_MAX: usize = 1024 * 1024 * 1024;
 
 /// Most bytes of an outbox that the configuration may allow: what one consumer
 /// that stands still may cost. Past it: refused at start.

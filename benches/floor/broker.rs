@@ -79,6 +79,7 @@ fn unbounded() -> Quotas {
         ..Quotas::default()
     };
     quotas.default.messages_per_second_max = u32::MAX;
+    quotas.default.bytes_per_second_max = u32::MAX;
     quotas
 }
 

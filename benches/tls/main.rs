@@ -80,6 +80,7 @@ impl Bench {
         let any = "127.0.0.1:0".parse().map_err(io::Error::other)?;
         let mut quotas = Quotas::default();
         quotas.default.messages_per_second_max = u32::MAX;
+        quotas.default.bytes_per_second_max = u32::MAX;
         let node = Node::start(Config {
             websocket_addr: any,
             backend_addr: any,

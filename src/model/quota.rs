@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::VhostPath;
 use crate::limits::{
-    CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
+    BYTES_PER_SECOND_MAX, CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
     MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, OUTBOXES_BYTES_MAX, SUBSCRIPTIONS_MAX,
     WRONG_TOKENS_PER_ADDRESS_MAX,
 };
@@ -45,6 +45,9 @@ pub struct VhostQuota {
     /// Messages that one frontend may send in a second, and in one burst. Past
     /// it the connection is not read until its budget has refilled.
     pub messages_per_second_max: u32,
+    /// Bytes that one frontend may send in a second, and in one burst, or that
+    /// they inflate to. Past it the same; both share one second.
+    pub bytes_per_second_max: u32,
     /// Bytes of deliveries queued for one frontend. What happens past it,
     /// `slow_consumers` says.
     pub outbox_bytes_max: u32,
@@ -123,6 +126,7 @@ impl Default for VhostQuota {
             subscriptions_max: SUBSCRIPTIONS_MAX as u32,
             message_bytes_max: MESSAGE_BYTES_MAX as u32,
             messages_per_second_max: MESSAGES_PER_SECOND_MAX,
+            bytes_per_second_max: BYTES_PER_SECOND_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
             slow_consumers: SlowConsumers::default(),
             origins: Vec::new(),

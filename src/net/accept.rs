@@ -5,18 +5,28 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use rustix::net::{SocketFlags, accept_with};
+
+use super::driver::{Event, READABLE};
 use super::error::DriverError;
 use super::ring::Ring;
+use super::socket::Socket;
 use super::user_data::{ListenerKey, Operation};
-use crate::limits::{ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, LISTENERS_PER_SHARD_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, ACCEPTS_PER_TURN_MAX, LISTENERS_PER_SHARD_MAX,
+};
 
-/// The listeners of one driver, each accepting or in a pause.
+/// The listeners of one driver. The ring tells when connections wait, and they are
+/// accepted here, a bounded number a turn: a multishot accept would take in all
+/// that wait in one go, and whoever is in already would wait for that
+/// (docs/decisions/0022).
 #[derive(Default)]
 pub(super) struct Listeners {
     listeners: Vec<Listener>,
     epoch: u32,
-    /// Listeners in a pause; without one nobody looks at the clock.
-    paused: usize,
+    /// Listeners that may have connections waiting, or that pause; without one
+    /// nobody looks further.
+    open: usize,
 }
 
 struct Listener {
@@ -24,7 +34,17 @@ struct Listener {
     tag: u8,
     /// The next pause.
     pause: Duration,
-    resumes_at: Option<Instant>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The ring tells when a connection waits.
+    Quiet,
+    /// Connections may wait: readiness is an edge, it is not told again.
+    Ready,
+    /// Ran out of descriptors or memory.
+    Paused { until: Instant },
 }
 
 impl Listeners {
@@ -37,11 +57,12 @@ impl Listeners {
         if self.listeners.len() >= LISTENERS_PER_SHARD_MAX {
             return Err(DriverError::TooManyListeners.into());
         }
+        socket.set_nonblocking(true)?;
         self.listeners.push(Listener {
             socket,
             tag,
             pause: ACCEPT_PAUSE_MIN,
-            resumes_at: None,
+            state: State::Quiet,
         });
         self.arm(self.listeners.len() - 1, ring);
         Ok(())
@@ -49,76 +70,59 @@ impl Listeners {
 
     pub(super) fn stop(&mut self, ring: &mut Ring) {
         for place in 0..self.listeners.len() {
-            if self.listeners[place].resumes_at.is_none() {
-                ring.cancel(Operation::Accept(self.key(place)));
-            }
+            ring.cancel(Operation::Accept(self.key(place)));
         }
         self.listeners.clear();
-        self.paused = 0;
+        self.open = 0;
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// A connection came: the shortage is over, if there was one.
-    pub(super) fn handle_accepted(&mut self, key: ListenerKey, more: bool, ring: &mut Ring) {
-        if let Some(listener) = self.current(key) {
-            listener.pause = ACCEPT_PAUSE_MIN;
-            if !more {
-                self.arm(usize::from(key.place), ring);
-            }
+    /// Connections wait at this listener.
+    pub(super) fn handle_ready(&mut self, key: ListenerKey, more: bool, ring: &mut Ring) {
+        if key.epoch != self.epoch {
+            return;
+        }
+        let place = usize::from(key.place);
+        if let Some(listener) = self.listeners.get_mut(place)
+            && listener.state == State::Quiet
+        {
+            listener.state = State::Ready;
+            self.open += 1;
+        }
+        if !more {
+            self.arm(place, ring);
         }
     }
 
-    /// Accepting failed and may have ended. Tells whether the listener pauses,
-    /// which its owner should know.
-    pub(super) fn handle_failure(
-        &mut self,
-        key: ListenerKey,
-        errno: i32,
-        more: bool,
-        ring: &mut Ring,
-    ) -> bool {
-        let Some(listener) = self.current(key) else {
-            return false;
-        };
-        if more {
-            return false;
-        }
-        if concerns_one_connection(errno) {
-            self.arm(usize::from(key.place), ring);
-            return false;
-        }
-        listener.resumes_at = Some(Instant::now() + listener.pause);
-        listener.pause = (listener.pause * 2).min(ACCEPT_PAUSE_MAX);
-        self.paused += 1;
-        true
-    }
-
-    /// Ends the pauses that are over; tells how long the next one lasts.
-    pub(super) fn resume(&mut self, ring: &mut Ring) -> Option<Duration> {
-        if self.paused == 0 {
+    /// How long nothing has to be accepted, as far as is known.
+    pub(super) fn next_in(&self) -> Option<Duration> {
+        if self.open == 0 {
             return None;
         }
-        let now = Instant::now();
-        let mut shortest: Option<Duration> = None;
-        for place in 0..self.listeners.len() {
-            let Some(resumes_at) = self.listeners[place].resumes_at else {
-                continue;
-            };
-            let left = resumes_at.saturating_duration_since(now);
-            if left.is_zero() {
-                self.listeners[place].resumes_at = None;
-                self.paused -= 1;
-                self.arm(place, ring);
-            } else {
-                shortest = Some(shortest.map_or(left, |shortest| shortest.min(left)));
-            }
+        let left = |listener: &Listener| match listener.state {
+            State::Quiet => None,
+            State::Ready => Some(Duration::ZERO),
+            State::Paused { until } => Some(until.saturating_duration_since(Instant::now())),
+        };
+        self.listeners.iter().filter_map(left).min()
+    }
+
+    /// Accepts what waits, of each listener no more than a turn has room for.
+    pub(super) fn accept(&mut self, events: &mut Vec<Event>) {
+        if self.open == 0 {
+            return;
         }
-        shortest
+        for listener in &mut self.listeners {
+            let was_open = listener.state != State::Quiet;
+            listener.accept(events);
+            let is_open = listener.state != State::Quiet;
+            self.open -= usize::from(was_open && !is_open);
+        }
     }
 
     fn arm(&self, place: usize, ring: &mut Ring) {
         let fd = self.listeners[place].socket.as_raw_fd();
-        ring.accept(fd, Operation::Accept(self.key(place)));
+        ring.poll_many(fd, READABLE, Operation::Accept(self.key(place)));
     }
 
     fn key(&self, place: usize) -> ListenerKey {
@@ -128,12 +132,48 @@ impl Listeners {
             tag: self.listeners[place].tag,
         }
     }
+}
 
-    fn current(&mut self, key: ListenerKey) -> Option<&mut Listener> {
-        if key.epoch != self.epoch {
-            return None;
+impl Listener {
+    fn accept(&mut self, events: &mut Vec<Event>) {
+        match self.state {
+            State::Quiet => return,
+            State::Paused { until } if Instant::now() < until => return,
+            State::Paused { .. } | State::Ready => self.state = State::Ready,
         }
-        self.listeners.get_mut(usize::from(key.place))
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let error: io::Error = match accept_with(&self.socket, flags) {
+                Ok(socket) => {
+                    // The shortage is over, if there was one.
+                    self.pause = ACCEPT_PAUSE_MIN;
+                    events.push(Event::Accepted {
+                        listener: self.tag,
+                        socket: Socket::from(socket),
+                    });
+                    continue;
+                }
+                Err(error) => error.into(),
+            };
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => {
+                    self.state = State::Quiet;
+                    return;
+                }
+                Some(errno) if concerns_one_connection(errno) => {}
+                _ => return self.rest(error, events),
+            }
+        }
+    }
+
+    fn rest(&mut self, error: io::Error, events: &mut Vec<Event>) {
+        let until = Instant::now() + self.pause;
+        self.state = State::Paused { until };
+        self.pause = (self.pause * 2).min(ACCEPT_PAUSE_MAX);
+        events.push(Event::AcceptFailed {
+            listener: self.tag,
+            error,
+        });
     }
 }
 
@@ -145,7 +185,6 @@ fn concerns_one_connection(errno: i32) -> bool {
         libc::ECONNABORTED
             | libc::EPROTO
             | libc::EINTR
-            | libc::EAGAIN
             | libc::ENETDOWN
             | libc::ENOPROTOOPT
             | libc::EHOSTDOWN

@@ -1,21 +1,21 @@
 use std::io;
 use std::marker::PhantomData;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use super::accept::Listeners;
 use super::error::DriverError;
 use super::ring::{Completion, Ring};
 use super::socket::Socket;
-use super::user_data::{ListenerKey, Operation};
+use super::user_data::Operation;
 use crate::limits::{
     COMPLETION_ENTRIES, COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, SUBMISSION_ENTRIES,
 };
 use crate::model::ConnId;
 use crate::sys::EventFd;
 
-const READABLE: libc::c_int = (libc::POLLIN | libc::POLLRDHUP) as libc::c_int;
+pub(super) const READABLE: libc::c_int = (libc::POLLIN | libc::POLLRDHUP) as libc::c_int;
 const HUNG_UP: libc::c_int = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as libc::c_int;
 const WRITABLE: libc::c_int = libc::POLLOUT as libc::c_int;
 
@@ -130,8 +130,7 @@ impl Driver {
         self.listeners.start(listener, tag, &mut self.ring)
     }
 
-    /// Closes all listeners. Connections that the kernel had accepted before
-    /// still come as events of the next polls.
+    /// Closes all listeners, and with them the connections that were not accepted.
     pub fn stop_listening(&mut self) {
         self.listeners.stop(&mut self.ring);
     }
@@ -191,16 +190,16 @@ impl Driver {
     }
 
     /// Submits, waits at most `timeout` (`None`: until something happens,
-    /// zero: not at all) and appends at most [`COMPLETIONS_PER_TURN_MAX`] events.
+    /// zero: not at all) and appends at most [`COMPLETIONS_PER_TURN_MAX`] events,
+    /// and the connections of a turn behind them.
     /// May return before the time without any.
     ///
     /// # Errors
     /// When the ring itself is broken; nothing of it works from then on.
     pub fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let pause = self.listeners.resume(&mut self.ring);
-        let timeout = match (timeout, pause) {
-            (Some(timeout), Some(pause)) => Some(timeout.min(pause)),
-            (timeout, pause) => timeout.or(pause),
+        let timeout = match (timeout, self.listeners.next_in()) {
+            (Some(timeout), Some(accept)) => Some(timeout.min(accept)),
+            (timeout, accept) => timeout.or(accept),
         };
         self.ring.wait(timeout)?;
         for _ in 0..COMPLETIONS_PER_TURN_MAX {
@@ -209,6 +208,7 @@ impl Driver {
             };
             events.extend(self.handle_completion(&completion));
         }
+        self.listeners.accept(events);
         Ok(())
     }
 
@@ -216,7 +216,11 @@ impl Driver {
         match completion.operation {
             Operation::Cancel => None,
             Operation::Wakeup => self.handle_wakeup(completion.more),
-            Operation::Accept(key) => self.handle_accept(key, completion),
+            Operation::Accept(key) => {
+                self.listeners
+                    .handle_ready(key, completion.more, &mut self.ring);
+                None
+            }
             Operation::Read(conn) => self.handle_readable(conn, completion),
             Operation::Write(conn) => self.is_watched(conn).then_some(Event::Writable(conn)),
         }
@@ -228,28 +232,6 @@ impl Driver {
             self.arm_wakeups();
         }
         Some(Event::Woken)
-    }
-
-    fn handle_accept(&mut self, key: ListenerKey, completion: &Completion) -> Option<Event> {
-        let &Completion { result, more, .. } = completion;
-        if result < 0 {
-            let error = io::Error::from_raw_os_error(-result);
-            let pauses = self
-                .listeners
-                .handle_failure(key, -result, more, &mut self.ring);
-            return pauses.then_some(Event::AcceptFailed {
-                listener: key.tag,
-                error,
-            });
-        }
-        // SAFETY: the kernel made this descriptor for this completion, which is
-        // handled once; nobody else has it.
-        let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(result) });
-        self.listeners.handle_accepted(key, more, &mut self.ring);
-        Some(Event::Accepted {
-            listener: key.tag,
-            socket,
-        })
     }
 
     /// A poll that failed is taken for the end: the next `recv` shows what it is.
@@ -282,21 +264,5 @@ impl Driver {
         self.watched
             .get(conn.slot as usize)
             .is_some_and(|watched| watched.fd >= 0 && watched.generation == conn.generation)
-    }
-}
-
-/// Closes the connections that were accepted and never handed out.
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.stop_listening();
-        self.watched.clear();
-        let mut events = Vec::new();
-        // One pass per turn that the completion queue and its overflow can hold;
-        // bounded, for others go on writing to sockets that are still watched.
-        for _ in 0..2 * COMPLETION_ENTRIES as usize / COMPLETIONS_PER_TURN_MAX {
-            if self.poll(Some(Duration::ZERO), &mut events).is_err() || self.ring.ready() == 0 {
-                break;
-            }
-        }
     }
 }

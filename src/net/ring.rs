@@ -55,14 +55,6 @@ impl Ring {
         })
     }
 
-    /// Accepts until cancelled; sockets come non-blocking and close on exec.
-    pub(super) fn accept(&mut self, listener: RawFd, operation: Operation) {
-        let entry = opcode::AcceptMulti::new(Fd(listener))
-            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
-            .build();
-        self.push(entry, operation);
-    }
-
     /// Polls until cancelled: a completion whenever something of `mask` happens.
     pub(super) fn poll_many(&mut self, fd: RawFd, mask: libc::c_int, operation: Operation) {
         let entry = opcode::PollAdd::new(Fd(fd), mask as u32)

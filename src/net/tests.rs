@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::limits::{
-    COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL,
-    KEEPALIVE_PROBES, LISTENERS_PER_SHARD_MAX, UNACKNOWLEDGED_TIMEOUT,
+    ACCEPTS_PER_TURN_MAX, COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTENERS_PER_SHARD_MAX, UNACKNOWLEDGED_TIMEOUT,
 };
 use crate::model::ConnId;
 use crate::sys::EventFd;
@@ -493,6 +493,39 @@ fn a_turn_hands_out_no_more_than_its_bound() {
     }
     // A turn gathers what is ready instead of the kernel's twenty a call.
     assert!(largest > 100, "only {largest} events in one turn");
+}
+
+#[test]
+fn a_turn_accepts_few_and_goes_on_with_the_others() {
+    let mut rig = Rig::new();
+    let (mut client, socket) = rig.accept_watched(conn(0, 0));
+    rig.settle();
+    let crowd = 4 * ACCEPTS_PER_TURN_MAX;
+    let crowd: Vec<_> = (0..crowd)
+        .map(|_| TcpStream::connect(rig.addr).expect("connected"))
+        .collect();
+    client.write_all(b"x").expect("written");
+    let (mut accepted, mut turns) = (0, 0);
+    let mut read_in = None;
+    while accepted < crowd.len() || read_in.is_none() {
+        rig.events.clear();
+        rig.driver
+            .poll(Some(PATIENCE), &mut rig.events)
+            .expect("polled");
+        let of_turn = rig.events.iter();
+        let of_turn = of_turn.filter(|event| matches!(event, Event::Accepted { .. }));
+        let of_turn = of_turn.count();
+        assert!(of_turn <= ACCEPTS_PER_TURN_MAX, "{of_turn} in one turn");
+        accepted += of_turn;
+        turns += 1;
+        let read = |event: &Event| matches!(event, Event::Readable(_));
+        if rig.events.iter().any(read) {
+            read_in.get_or_insert(turns);
+        }
+    }
+    assert!(turns >= 4, "{turns} turns");
+    assert_eq!(read_in, Some(1), "it does not wait for the crowd");
+    drop((socket, crowd));
 }
 
 #[test]

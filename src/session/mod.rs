@@ -13,6 +13,6 @@ mod worker;
 pub use client::{Client, Reply};
 pub use fresh::{First, Fresh};
 pub use frontend::{Frontend, Upgrade, handle_upgrade};
-pub use pace::Pace;
+pub use pace::{Pace, Rates};
 pub use request::Request;
 pub use worker::{Worker, WorkerStep};

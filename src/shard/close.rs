@@ -6,7 +6,7 @@ use super::connection::{Connection, Role};
 use super::io::Doom;
 use super::pump::Pump;
 use crate::hub::Effects;
-use crate::limits::{LINGER_TIMEOUT, PACKET_TIMEOUT};
+use crate::limits::{EVICTED_LINGER_TIMEOUT, LINGER_TIMEOUT, PACKET_TIMEOUT};
 use crate::meter::{Kind, Refused, Slow};
 use crate::model::{ConnId, Status, VhostId};
 use crate::wire::frame::{self, CloseCode};
@@ -27,6 +27,15 @@ impl Pump {
         frame::write_close(&mut close, code, reason);
         self.hub.close(conn, &mut self.io);
         self.close_with(conn, &close);
+    }
+
+    /// An evicted frontend may take its time to learn why, where nothing but that
+    /// is kept for it.
+    fn linger_longer(&mut self, conn: ConnId) {
+        if self.io.get(conn).is_some_and(|it| it.tls.is_none()) {
+            let until_ms = self.io.now_ms + EVICTED_LINGER_TIMEOUT.as_millis() as u64;
+            self.io.set_deadline(conn, until_ms);
+        }
     }
 
     /// `cause` is what meter and log are told.
@@ -222,6 +231,9 @@ impl Pump {
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),
                 };
                 self.close_frontend(conn, code, reason);
+                if matches!(why, Doom::Slow | Doom::Crowded) {
+                    self.linger_longer(conn);
+                }
             }
             Role::Handshake => self.refuse_upgrade(conn, &Refusal::Unavailable),
             Role::Worker(worker) => {
@@ -232,6 +244,11 @@ impl Pump {
             Role::Client(client) if !client.is_settled() => client.leave(),
             Role::Client(client) if client.is_kept() => self.close_with(conn, packet::QUIT),
             Role::Client(_) | Role::Fresh(_) | Role::TurnedAway(_) => self.close_with(conn, b""),
+            // The node does not wait for it as long as it was let to wait.
+            Role::Closing if why == Doom::Drain => {
+                let until_ms = self.io.now_ms + LINGER_TIMEOUT.as_millis() as u64;
+                self.io.set_deadline(conn, until_ms);
+            }
             Role::Closing => {}
         }
     }

@@ -5,7 +5,7 @@ use crate::hub::{Effects, Flow};
 use crate::limits::{OUTBOX_READ_PAUSE_BYTES, READ_BYTES_MAX};
 use crate::meter::{Kind, Refused};
 use crate::model::{ConnId, Sid, VhostId};
-use crate::session::{Frontend, Upgrade, handle_upgrade};
+use crate::session::{Frontend, Rates, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::{self, Refusal};
 use crate::wire::message::{Incoming, expect_text};
@@ -85,7 +85,7 @@ impl Pump {
         let vhost = frontend.vhost;
         let quota = self.hub.registry().quota(vhost);
         let message_bytes_max = quota.message_bytes_max as usize;
-        let per_second_max = quota.messages_per_second_max;
+        let rates = Rates::from(quota);
         let now_ms = self.io.now_ms;
         let inflated_before = self.inflated_bytes;
         while self.may_go_on(conn) {
@@ -96,7 +96,7 @@ impl Pump {
             }
             // Whoever has sent nothing more need not rest.
             if done < bytes.len()
-                && let Some(until_ms) = frontend.pace.rests_until(per_second_max, now_ms)
+                && let Some(until_ms) = frontend.pace.rests_until(rates, now_ms)
             {
                 self.throttle(conn, vhost, until_ms);
                 break;
@@ -105,13 +105,13 @@ impl Pump {
             let rest = &mut bytes[done..];
             let incoming = frontend.reader.next(rest, message_bytes_max, &mut consumed);
             done += consumed;
-            if matches!(incoming, Ok(Some(_))) {
-                frontend.pace.take(per_second_max, now_ms);
-            }
+            let messages = u32::from(matches!(incoming, Ok(Some(_))));
+            let mut bytes = consumed;
             let incoming = incoming.and_then(|incoming| match incoming {
                 Some(Incoming::Compressed { payload, binary }) => {
                     let text = self.inflater.inflate(payload, message_bytes_max)?;
                     self.inflated_bytes += text.len();
+                    bytes = bytes.max(text.len());
                     if !binary {
                         expect_text(text)?;
                     }
@@ -119,6 +119,7 @@ impl Pump {
                 }
                 incoming => Ok(incoming),
             });
+            frontend.pace.take(rates, messages, bytes, now_ms);
             match incoming {
                 Ok(None | Some(Incoming::Compressed { .. })) => break,
                 Ok(Some(Incoming::Message { text, .. })) => {

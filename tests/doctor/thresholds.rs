@@ -49,7 +49,6 @@ fn kernel() {
 fn a_ring_that_does_not_work_is_a_failure() {
     for error in [
         ProbeError::MultishotPoll,
-        ProbeError::MultishotAccept,
         ProbeError::Ring(std::io::ErrorKind::PermissionDenied.into()),
     ] {
         let text = error.to_string();

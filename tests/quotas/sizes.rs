@@ -23,6 +23,7 @@ fn quotas(message_bytes: usize) -> Quotas {
         message_bytes_max: message_bytes as u32,
         outbox_bytes_max: 2 * (BATCH_BYTES_MAX + message_bytes) as u32,
         messages_per_second_max: u32::MAX,
+        bytes_per_second_max: u32::MAX,
         ..VhostQuota::default()
     };
     Quotas {

@@ -1,5 +1,7 @@
 //! What a connection that is in, or a vhost, may use.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use webrocket::control;
 use webrocket::meter::Refused;
@@ -67,6 +69,32 @@ fn messages_in_a_second() {
     fast.expect_nothing_before();
     drop((fast, other));
     assert!(broker.stop());
+}
+
+#[test]
+fn bytes_in_a_second() {
+    // Of these the first ten make up a second's worth.
+    let text = "x".repeat(10_000 - 6);
+    for (count, held_back) in [(10, 0), (11, 1)] {
+        let broker = Broker::with_quotas(1, with_default(|it| it.bytes_per_second_max = 100_000));
+        let (mut fast, mut other) = (broker.browser(), broker.browser());
+        let begun = Instant::now();
+        (0..count).for_each(|_| fast.send_text(&text));
+        // Nothing is lost, and nobody else waits.
+        other.expect_nothing_before();
+        (0..count).for_each(|_| fast.expect_error(400));
+        if held_back > 0 {
+            assert!(
+                begun.elapsed() >= Duration::from_millis(900),
+                "not held back"
+            );
+        }
+        expect("held back", || {
+            refused(&broker, Refused::MessageRate) == held_back
+        });
+        drop((fast, other));
+        assert!(broker.stop());
+    }
 }
 
 #[test]

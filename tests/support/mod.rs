@@ -253,6 +253,7 @@ impl Broker {
 pub fn unhurried() -> Quotas {
     let mut quotas = Quotas::default();
     quotas.default.messages_per_second_max = u32::MAX;
+    quotas.default.bytes_per_second_max = u32::MAX;
     quotas
 }
 

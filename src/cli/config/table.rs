@@ -7,9 +7,10 @@ use super::problem::Reason;
 use super::value::{UNLIMITED, Value, show_bytes, show_count, show_duration, show_size};
 use crate::cli::log;
 use crate::limits::{
-    CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
-    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
-    CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX, DRAIN_TIMEOUT_MIN, SHARDS_MAX,
+    CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX, CONFIGURED_BYTES_PER_SECOND_MIN,
+    CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX,
+    CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX,
+    DRAIN_TIMEOUT_MAX, DRAIN_TIMEOUT_MIN, SHARDS_MAX,
 };
 use crate::model::{SlowConsumers, VhostQuota};
 
@@ -398,6 +399,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         place: Place::Vhost(
             |quota, value| put(&mut quota.messages_per_second_max, value.count(UNLIMITED)),
             |quota| show_count(quota.messages_per_second_max),
+        ),
+    },
+    Setting {
+        key: "limits.bytes_per_second",
+        flag: "bytes-per-second",
+        value: "BYTES",
+        help: "Bytes of one frontend in a second. Past it the frontend waits",
+        reloads: true,
+        place: Place::Vhost(
+            |quota, value| {
+                let (min, max) = (
+                    CONFIGURED_BYTES_PER_SECOND_MIN,
+                    CONFIGURED_BYTES_PER_SECOND_MAX,
+                );
+                put(&mut quota.bytes_per_second_max, value.bytes(min, max))
+            },
+            |quota| show_bytes(quota.bytes_per_second_max),
         ),
     },
     Setting {

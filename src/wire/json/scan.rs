@@ -277,14 +277,19 @@ impl Nesting {
 }
 
 /// The first place from `at` on that holds a quote, a backslash or a control
-/// character; the end where none does. Eight bytes at a step.
+/// character; the end where none does. Eight bytes at a step, 64 once it is long.
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
+    let mut long = at + 64;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let special = special_lanes(u64::from_le_bytes(*chunk));
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
+        if at >= long {
+            at = skip_plain_blocks(bytes, at);
+            long = at + 64;
+        }
     }
     while bytes
         .get(at)
@@ -293,6 +298,14 @@ pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Skips blocks without a special byte; the compiler makes vector code of it.
+fn skip_plain_blocks(bytes: &[u8], at: usize) -> usize {
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    let (blocks, _) = bytes[at..].as_chunks::<64>();
+    let is_plain = |block: &&[u8; 64]| !block.iter().fold(false, |any, byte| any | special(byte));
+    at + 64 * blocks.iter().take_while(is_plain).count()
 }
 
 /// Sets the top bit of each byte that is special. Borrows run upwards only, so

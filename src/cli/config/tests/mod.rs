@@ -79,7 +79,7 @@ fn every_setting_has_a_variable_and_a_flag() {
             "log.format" => "json".into(),
             "drain.timeout" => "11s".into(),
             "drain.window" => "4s".into(),
-            "limits.message_bytes" => "64KiB".into(),
+            "limits.message_bytes" | "limits.bytes_per_second" => "64KiB".into(),
             "limits.outbox_bytes" => "4MiB".into(),
             "limits.compression" => "true".into(),
             "limits.outboxes_bytes" => "5GiB".into(),

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{load, problems};
 use crate::limits::{
-    BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
-    CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX,
-    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX,
-    MESSAGE_BYTES_MAX, SHARDS_MAX,
+    BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX,
+    CONFIGURED_BYTES_PER_SECOND_MIN, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
+    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
+    CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
 };
 use crate::model::SlowConsumers;
 
@@ -40,6 +40,11 @@ fn numbers_fit_up_to_their_bounds() {
     bounds("limits.wrong_tokens_per_address", 1, None);
     bounds("limits.connections_per_vhost", 1, None);
     bounds("limits.messages_per_second", 1, None);
+    bounds(
+        "limits.bytes_per_second",
+        CONFIGURED_BYTES_PER_SECOND_MIN,
+        Some(CONFIGURED_BYTES_PER_SECOND_MAX),
+    );
     bounds("limits.channels_per_vhost", 1, Some(CHANNELS_PER_VHOST_MAX));
     bounds(
         "limits.subscriptions",
