@@ -70,7 +70,7 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same for a slow consumer that is evicted: it did not read, and is to learn
 /// why when it does, as a phone that wakes up. Nothing is queued for it but that.
 /// A node that drains does not wait so long.
-pub const EVICTED_LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const EVICTED_LINGER_TIMEOUT: Duration = Duration::from_secs(15);
 
 // ---------------------------------------------------------------- backend
 

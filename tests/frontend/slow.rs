@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
-use webrocket::limits::{LINGER_TIMEOUT, OUTBOX_BYTES_MAX};
+use webrocket::limits::{EVICTED_LINGER_TIMEOUT, OUTBOX_BYTES_MAX};
 
 use crate::SHARDS;
 use crate::raw::{BAD_REQUEST, Raw, TEXT, masked};
@@ -82,7 +82,7 @@ fn a_slow_consumer_is_evicted_and_the_others_get_everything() {
         for (n, event) in events.iter().enumerate() {
             assert_eq!(event["said"]["n"], n);
         }
-        if evicted.is_some_and(|at| at.elapsed() < LINGER_TIMEOUT) {
+        if evicted.is_some_and(|at| at.elapsed() < EVICTED_LINGER_TIMEOUT) {
             assert_eq!(code, Some(1013));
             assert!(events.len() < sent, "it missed something");
         }

@@ -142,7 +142,7 @@ impl Crowd {
 
 /// What a text frame says of events: the number of one that was said, or how
 /// many were missed; none for a close frame. Read without a parser: a thousand
-/// who were evicted have three seconds.
+/// who were evicted have fifteen seconds.
 fn told(frame: &[u8]) -> Option<Told> {
     let header = match frame[1] {
         126 => 4,

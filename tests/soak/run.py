@@ -52,7 +52,7 @@ ROUNDS = {
 # amount where that is more. Buffers of a shard come and go within it.
 GROWTH_SHARE = 0.10
 GROWTH_LEAST = {"rss_bytes": 8 << 20, "pss_bytes": 8 << 20, "descriptors": 16, "store_bytes": 4 << 20}
-# Time that a node has to let go of what it held: closing connections linger for 3 s.
+# Time that a node has to let go of what it held: those who were evicted linger for 15 s.
 RELEASE_S = 20
 
 
