@@ -129,6 +129,32 @@ impl Stage {
         values.iter().sum::<f64>() as u64
     }
 
+    /// How many turns all shards have made in so many seconds or less.
+    pub(crate) fn pump_turns(&self) -> Vec<(f64, u64)> {
+        let page = request_open(self.admin, "/metrics");
+        let mut turns: Vec<(f64, u64)> = Vec::new();
+        for line in page.body.lines() {
+            let Some(labels) = line.strip_prefix("webrocket_turn_seconds_bucket{") else {
+                continue;
+            };
+            let (_, labels) = labels.split_once("le=\"").expect("a bucket");
+            let (bound, rest) = labels.split_once('"').expect("a bound");
+            let bound = bound.parse().expect("seconds");
+            let count: u64 = rest
+                .rsplit_once(' ')
+                .expect("a count")
+                .1
+                .parse()
+                .expect("a count");
+            match turns.iter_mut().find(|turn| turn.0 == bound) {
+                Some(turn) => turn.1 += count,
+                None => turns.push((bound, count)),
+            }
+        }
+        assert!(!turns.is_empty(), "no histogram of turns");
+        turns
+    }
+
     pub(crate) fn refused(&self, cause: Refused) -> u64 {
         let label = format!("cause=\"{}\"", cause.as_str());
         self.metric("webrocket_refused_total", &label)
