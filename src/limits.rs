@@ -497,6 +497,20 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// one large message, not behind as many as there are clients that send them.
 pub const BULKY_READS_PER_TURN_MAX: usize = 1;
 
+/// Bytes of what all connections of a node have received and not handled, by
+/// default: unfinished messages, packets, heads and TLS records, and what waits its
+/// turn. With a shard's even share a message of the default size is taken on up to
+/// 128 shards. As it fills, no connection may keep more than is still free, so
+/// those who keep most are closed first: 1013, 503, `ER` 597.
+pub const UNFINISHED_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Least of it that the configuration may allow: four shards with room for a
+/// message of the default size each. Less: refused at start.
+pub const CONFIGURED_UNFINISHED_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Most of it that the configuration may allow: more than hosts have. Past it: refused at start.
+pub const CONFIGURED_UNFINISHED_BYTES_MAX: u64 = 1 << 40;
+
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX <= u8::MAX as usize);
@@ -535,6 +549,9 @@ const _: () = assert!(
         == KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64,
     "one bound for all who are gone"
 );
+// A buffer doubles as it grows, and what it grows to is to be free beside it.
+const _: () = assert!(UNFINISHED_BYTES_MAX >= 128 * 4 * MESSAGE_BYTES_MAX as u64);
+const _: () = assert!(CONFIGURED_UNFINISHED_BYTES_MIN >= 4 * 4 * MESSAGE_BYTES_MAX as u64);
 
 // ---------------------------------------------------------------- slow consumers
 

@@ -69,6 +69,8 @@ impl Pump {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
         }
+        // It can only have become less.
+        self.io.try_keep(conn);
         self.io.leave_vhost(conn);
         self.io.count_as(conn, Kind::Closing);
         self.io

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) counted_in: Option<VhostId>,
     /// Bytes of deliveries that may be queued.
     pub(super) outbox_bytes_max: u32,
+    /// Bytes of memory that it was counted to keep of what was received.
+    pub(super) kept_bytes: u32,
     /// Deliveries that have passed it by, of which it has not been told.
     pub(super) dropped: u64,
     pub(super) flags: Flags,
@@ -95,6 +97,7 @@ impl Connection {
             from,
             counted_in: None,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
+            kept_bytes: 0,
             dropped: 0,
             flags: Flags::default(),
             kind: Kind::Handshake,

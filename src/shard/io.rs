@@ -52,6 +52,10 @@ pub(super) struct Io {
     pub(super) outboxes_bytes_max: usize,
     /// Bytes of the fullest outbox since the last sample.
     pub(super) outbox_peak: usize,
+    /// Bytes kept of what was received and not handled.
+    pub(super) unfinished_bytes: usize,
+    /// Bytes that may be kept.
+    pub(super) unfinished_bytes_max: usize,
     /// When gauges that are not kept all the time were looked at last.
     sampled_ms: u64,
     /// The second that `outbox_peak` belongs to.
@@ -126,6 +130,8 @@ impl Io {
             outbox_bytes: 0,
             outboxes_bytes_max: usize::MAX,
             outbox_peak: 0,
+            unfinished_bytes: 0,
+            unfinished_bytes_max: usize::MAX,
             sampled_ms: 0,
             peak_second: 0,
         }
@@ -145,6 +151,8 @@ impl Io {
         self.meter.busy_us.add(turn_us);
         self.meter.turn_time.record(turn_us);
         self.meter.outbox_bytes.set(self.outbox_bytes as u64);
+        let unfinished = self.unfinished_bytes as u64;
+        self.meter.unfinished_bytes.set(unfinished);
         // A look at the rings touches lines that other cores write to.
         if self.sampled_ms != self.now_ms {
             self.sampled_ms = self.now_ms;
@@ -165,6 +173,12 @@ impl Io {
         } else if self.outbox_bytes == 0 {
             self.meter.outbox_peak_bytes.set(0);
         }
+    }
+
+    /// An even share of what the node has.
+    pub(super) fn share_of(&self, bytes: u64) -> usize {
+        let share = bytes / u64::from(self.port.shards());
+        usize::try_from(share).unwrap_or(usize::MAX)
     }
 
     /// From now on the connection is counted as this.
@@ -249,6 +263,7 @@ impl Io {
             self.occupancy.leave(connection.from);
         }
         self.outbox_bytes -= connection.outbox.len();
+        self.forget_kept(&connection);
         self.meter.connections(connection.kind).lower();
         connection.outbox.clear(&mut self.spare);
         self.driver

@@ -15,6 +15,7 @@ mod refusal;
 mod slow;
 mod timers;
 mod tls;
+mod unfinished;
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};

@@ -84,6 +84,7 @@ impl Pump {
         let mut io = Io::new(driver, port, meter, occupancy, clock);
         io.wrong_tokens_max = hub.registry().quotas().wrong_tokens_per_address_max;
         io.share_outboxes(hub.registry().quotas());
+        io.share_unfinished(hub.registry().quotas());
         Ok(Self {
             hub,
             io,
@@ -285,6 +286,7 @@ impl Pump {
         let quotas = self.hub.registry().quotas();
         self.io.wrong_tokens_max = quotas.wrong_tokens_per_address_max;
         self.io.share_outboxes(self.hub.registry().quotas());
+        self.io.share_unfinished(self.hub.registry().quotas());
         for (_, connection) in &mut self.io.connections {
             if let Some(vhost) = connection.counted_in {
                 let quota = self.hub.registry().quota(vhost);
@@ -424,6 +426,7 @@ impl Pump {
             let mut inbox = std::mem::take(&mut connection.inbox);
             let consumed = self.handle_bytes(conn, &mut inbox);
             self.store_rest(conn, inbox, consumed);
+            self.count_kept(conn);
         }
         let Some(connection) = self.io.get(conn) else {
             return;
@@ -464,6 +467,7 @@ impl Pump {
                     let most = count.max(connection.unfinished_bytes()).max(inflated);
                     connection.flags.bulky = most >= READ_BYTES_MAX;
                 }
+                self.count_kept(conn);
                 if more {
                     self.io.list(conn.slot);
                 }
@@ -489,7 +493,10 @@ impl Pump {
         if connection.inbox.is_empty() {
             let consumed = self.handle_bytes(conn, bytes);
             let rest = &bytes[consumed..];
-            if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
+            if let Some(connection) = self.io.get(conn)
+                && !rest.is_empty()
+                && !matches!(connection.role, Role::Closing)
+            {
                 connection.inbox = rest.to_vec();
             }
         } else {
@@ -500,13 +507,17 @@ impl Pump {
         }
     }
 
-    fn store_rest(&mut self, conn: ConnId, mut inbox: Vec<u8>, consumed: usize) {
-        if consumed == inbox.len() {
+    /// Keeps what is left, and no more memory than that takes.
+    fn store_rest(&mut self, conn: ConnId, inbox: Vec<u8>, consumed: usize) {
+        let Some(connection) = self.io.get(conn) else {
             return;
-        }
-        if let Some(connection) = self.io.get(conn) {
-            inbox.drain(..consumed);
-            connection.inbox = inbox;
+        };
+        // Whatever a closing one has sent, nothing comes of it.
+        if consumed < inbox.len() && !matches!(connection.role, Role::Closing) {
+            connection.inbox = match consumed {
+                0 => inbox,
+                _ => inbox[consumed..].to_vec(),
+            };
         }
     }
 

@@ -62,6 +62,11 @@ impl Transport {
         self.partial.len()
     }
 
+    /// Bytes of memory in which they do.
+    pub fn kept_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Takes what the socket gave; it is opened in its place. Appends to `plain`
     /// what the peer said, and to `out` what it is owed: handshake and alerts.
     ///
@@ -82,7 +87,7 @@ impl Transport {
             }
             self.stage = Stage::Handshake;
         }
-        if matches!(self.stage, Stage::Ended | Stage::Failed) {
+        if self.finished || matches!(self.stage, Stage::Ended | Stage::Failed) {
             // Nothing counts behind the end (RFC 8446 section 6.1).
             return Ok(());
         }
@@ -249,12 +254,16 @@ impl Transport {
     }
 
     /// Appends the `close_notify` after which nothing more can be said; nothing
-    /// where the handshake is not done, or the second time.
+    /// where the handshake is not done, or the second time. What still comes is
+    /// not looked at.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if !self.is_open() || mem::replace(&mut self.finished, true) {
+        let finished = mem::replace(&mut self.finished, true);
+        // The records in it are of no more use once this is over.
+        let mut partial = mem::take(&mut self.partial);
+        if !self.is_open() || finished {
             return;
         }
-        let status = self.connection.process_tls_records(&mut self.partial);
+        let status = self.connection.process_tls_records(&mut partial);
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
             append(out, 64, |room| match traffic.queue_close_notify(room) {
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size)),

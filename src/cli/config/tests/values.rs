@@ -6,8 +6,8 @@ use super::{load, problems};
 use crate::limits::{
     BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
     CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX,
-    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, DRAIN_TIMEOUT_MAX,
-    MESSAGE_BYTES_MAX, SHARDS_MAX,
+    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX,
+    CONFIGURED_UNFINISHED_BYTES_MIN, DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
 };
 use crate::model::SlowConsumers;
 
@@ -61,6 +61,11 @@ fn numbers_fit_up_to_their_bounds() {
         "limits.outboxes_bytes",
         CONFIGURED_OUTBOXES_BYTES_MIN as usize,
         Some(CONFIGURED_OUTBOXES_BYTES_MAX as usize),
+    );
+    bounds(
+        "limits.unfinished_bytes",
+        CONFIGURED_UNFINISHED_BYTES_MIN as usize,
+        Some(CONFIGURED_UNFINISHED_BYTES_MAX as usize),
     );
     for (number, told) in [
         ("-1", "-1 is below 1"),
