@@ -590,11 +590,16 @@ const _: () =
 /// message, a client's certificate chain among them. Past it: close.
 pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
 
-/// Connections in their TLS handshake that are read in one turn. Each may cost a
-/// signature, a fraction of a millisecond with ECDSA and more with RSA, so that a
-/// crowd that comes back holds heartbeats and deliveries up by about one
-/// millisecond at a time. Past it: the next turn, behind everyone who is in.
+/// TLS handshakes of which the costly step is taken in one turn: a signature for
+/// who says hello, or the check of a client's, a fraction of a millisecond with ECDSA
+/// and more with RSA. So a crowd that comes back holds heartbeats and deliveries up
+/// by about one millisecond at a time. Past it: the next turn, behind everyone who is in.
 pub const TLS_HANDSHAKES_PER_TURN_MAX: usize = 4;
+
+/// Records that TLS 1.2 keys must still have for a connection to go on: what its
+/// backend is owed, a piece of fan-out under way, the reason and `close_notify`, of
+/// 2^24 that the keys have. Fewer: close 1001, `QT` to a backend. TLS 1.3 changes its keys.
+pub const TLS_RECORDS_RESERVED: u64 = 4096;
 
 /// Plain bytes that are made records at once: as many as one turn gathers for a
 /// channel. Bounds the buffer in which a shard seals.
@@ -612,6 +617,11 @@ pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// up, not searched, so this bounds the start and a reload. Past it: refused at start.
 pub const TLS_CERTIFICATES_MAX: usize = 1024;
 
+// Each answer may be a record of its own, and the largest message is a thousand.
+const _: () = assert!(
+    TLS_RECORDS_RESERVED as usize
+        >= 2 * REQUESTS_IN_FLIGHT_MAX + 2 * CONFIGURED_MESSAGE_BYTES_MAX / (16 * 1024)
+);
 // A turn's frames of one channel are sealed in one piece.
 const _: () = assert!(BATCH_BYTES_MAX <= TLS_SEALED_BYTES_MAX);
 // Who reads nothing is still read one whole record at a time.

@@ -154,6 +154,12 @@ impl Connection {
         self.tls.as_ref().is_some_and(|tls| !tls.is_open())
     }
 
+    /// Whether the next read may cost a signature.
+    pub(super) fn is_costly(&self) -> bool {
+        let costly = self.tls.as_ref().is_some_and(|tls| tls.is_costly());
+        costly && !self.is_closing()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.flags.doomed || matches!(self.role, Role::Closing)
     }

@@ -93,6 +93,8 @@ pub(super) enum Doom {
     Guesses,
     /// Its address did.
     AddressGuesses,
+    /// The keys of its TLS are nearly used up.
+    Worn,
     /// Its vhost was deleted.
     VhostDeleted,
     /// The node stops.
@@ -321,7 +323,7 @@ impl Io {
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
             match connection {
-                it if it.is_shaking_hands() => self.shaking.push_back(slot),
+                it if it.is_costly() => self.shaking.push_back(slot),
                 it if it.flags.bulky => self.bulky.push_back(slot),
                 _ => self.ready.push(slot),
             }

@@ -32,6 +32,8 @@ pub(super) struct Pump {
     /// What the records in it hold, where the connection is over TLS.
     pub(super) plain: Vec<u8>,
     acceptors: Option<Arc<Acceptors>>,
+    /// Handshakes whose costly step was taken in this turn.
+    pub(super) handshakes: usize,
     events: Vec<Event>,
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
@@ -92,6 +94,7 @@ impl Pump {
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             plain: Vec::new(),
             acceptors,
+            handshakes: 0,
             events: Vec::new(),
             answers: Vec::new(),
             inflater: Inflater::default(),
