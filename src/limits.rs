@@ -478,6 +478,11 @@ pub const WRONG_TOKENS_PER_ADDRESS_MAX: u32 = CONNECTIONS_PER_ADDRESS_MAX;
 /// Time in which that budget refills, evenly.
 pub const WRONG_TOKENS_WINDOW: Duration = Duration::from_secs(60);
 
+/// Frontends of one shard that have left before their token was looked at and are
+/// remembered, so that a right one is given back to its address: as many as one
+/// ring holds of their requests. Past it: it is not, and refills with time.
+pub const PRESENTERS_GONE_MAX: usize = RING_ENVELOPES_MAX;
+
 /// Addresses whose wrong tokens are remembered, of frontends and of backends
 /// each; some 4 MB. Past it: those with the most budget left are forgotten.
 pub const WRONG_TOKEN_ADDRESSES_MAX: usize = 65_536;

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -7,7 +7,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, WRONG_TOKENS_PER_CONNECTION_MAX};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
@@ -39,6 +39,8 @@ pub(super) struct Io {
     pub(super) occupancy: Arc<Occupancy>,
     /// Wrong tokens of one address in a minute, as the quotas have it.
     pub(super) wrong_tokens_max: u32,
+    /// Where those came from who have left before their token was looked at.
+    pub(super) presenters_gone: HashMap<ConnId, PeerAddress>,
     /// Connections without a place that have not gone yet.
     pub(super) placeless: usize,
     clock: Clock,
@@ -125,6 +127,7 @@ impl Io {
             meter,
             occupancy,
             wrong_tokens_max: u32::MAX,
+            presenters_gone: HashMap::new(),
             placeless: 0,
             clock,
             turn_us: 0,
@@ -266,6 +269,7 @@ impl Io {
         }
         self.outbox_bytes -= connection.outbox.len();
         self.forget_kept(&connection);
+        self.remember_presenter(&connection);
         self.meter.connections(connection.kind).lower();
         connection.outbox.clear(&mut self.spare);
         self.driver
@@ -544,40 +548,15 @@ impl Effects for Io {
     }
 
     fn try_present(&mut self, conn: ConnId) -> bool {
-        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
-        let Some(connection) = self.connections.get_mut(conn.slot as usize) else {
-            return false;
-        };
-        // Offered again: it has been let through.
-        if connection.flags.presenting {
-            return true;
-        }
-        let guesses = &self.occupancy.frontend_guesses;
-        let why = if connection.wrong_tokens >= WRONG_TOKENS_PER_CONNECTION_MAX {
-            Doom::Guesses
-        } else if !guesses.try_take(connection.from, max, now_us) {
-            Doom::AddressGuesses
-        } else {
-            connection.flags.presenting = true;
-            return true;
-        };
-        doom(connection, why, &mut self.notes);
-        false
+        self.try_present_token(conn)
+    }
+
+    fn withdrawn(&mut self, conn: ConnId) {
+        self.withdraw_token(conn);
     }
 
     fn presented(&mut self, conn: ConnId, right: bool) {
-        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
-        let Some(connection) = self.get(conn) else {
-            return;
-        };
-        connection.flags.presenting = false;
-        if !right {
-            connection.wrong_tokens = connection.wrong_tokens.saturating_add(1);
-            return;
-        }
-        connection.wrong_tokens = 0;
-        let from = connection.from;
-        self.occupancy.frontend_guesses.give_back(from, max, now_us);
+        self.handle_presented(conn, right);
     }
 
     fn quotas_replaced(&mut self) {

@@ -10,6 +10,7 @@ mod connection;
 mod departure;
 mod frontend;
 mod io;
+mod presented;
 mod pump;
 mod refusal;
 mod slow;
