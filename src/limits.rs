@@ -501,6 +501,11 @@ pub const WRONG_TOKENS_PER_ADDRESS_MAX: u32 = CONNECTIONS_PER_ADDRESS_MAX;
 /// Time in which that budget refills, evenly.
 pub const WRONG_TOKENS_WINDOW: Duration = Duration::from_secs(60);
 
+/// Frontends of one shard that have left before their token was looked at and are
+/// remembered, so that a right one is given back to its address: as many as one
+/// ring holds of their requests. Past it: it is not, and refills with time.
+pub const PRESENTERS_GONE_MAX: usize = RING_ENVELOPES_MAX;
+
 /// Addresses whose wrong tokens are remembered, of frontends and of backends
 /// each; some 4 MB. Past it: those with the most budget left are forgotten.
 pub const WRONG_TOKEN_ADDRESSES_MAX: usize = 65_536;
@@ -519,6 +524,20 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// Bulky connections read in one turn, so that whoever sends little waits behind
 /// one large message, not behind as many as there are clients that send them.
 pub const BULKY_READS_PER_TURN_MAX: usize = 1;
+
+/// Bytes of what all connections of a node have received and not handled, by
+/// default: unfinished messages, packets, heads and TLS records, and what waits its
+/// turn. With a shard's even share a message of the default size is taken on up to
+/// 128 shards. As it fills, no connection may keep more than is still free, so
+/// those who keep most are closed first: 1013, 503, `ER` 597.
+pub const UNFINISHED_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Least of it that the configuration may allow: four shards with room for a
+/// message of the default size each. Less: refused at start.
+pub const CONFIGURED_UNFINISHED_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Most of it that the configuration may allow: more than hosts have. Past it: refused at start.
+pub const CONFIGURED_UNFINISHED_BYTES_MAX: u64 = 1 << 40;
 
 // Relations between bounds, held at compile time.
 const _: () = assert!(CHANNEL_NAME_BYTES_MAX >= 200, "[OC-06]");
@@ -558,6 +577,9 @@ const _: () = assert!(
         == KEEPALIVE_IDLE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64,
     "one bound for all who are gone"
 );
+// A buffer doubles as it grows, and what it grows to is to be free beside it.
+const _: () = assert!(UNFINISHED_BYTES_MAX >= 128 * 4 * MESSAGE_BYTES_MAX as u64);
+const _: () = assert!(CONFIGURED_UNFINISHED_BYTES_MIN >= 4 * 4 * MESSAGE_BYTES_MAX as u64);
 
 // ---------------------------------------------------------------- slow consumers
 
@@ -596,11 +618,16 @@ const _: () =
 /// message, a client's certificate chain among them. Past it: close.
 pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
 
-/// Connections in their TLS handshake that are read in one turn. Each may cost a
-/// signature, a fraction of a millisecond with ECDSA and more with RSA, so that a
-/// crowd that comes back holds heartbeats and deliveries up by about one
-/// millisecond at a time. Past it: the next turn, behind everyone who is in.
+/// TLS handshakes of which the costly step is taken in one turn: a signature for
+/// who says hello, or the check of a client's, a fraction of a millisecond with ECDSA
+/// and more with RSA. So a crowd that comes back holds heartbeats and deliveries up
+/// by about one millisecond at a time. Past it: the next turn, behind everyone who is in.
 pub const TLS_HANDSHAKES_PER_TURN_MAX: usize = 4;
+
+/// Records that TLS 1.2 keys must still have for a connection to go on: what its
+/// backend is owed, a piece of fan-out under way, the reason and `close_notify`, of
+/// 2^24 that the keys have. Fewer: close 1001, `QT` to a backend. TLS 1.3 changes its keys.
+pub const TLS_RECORDS_RESERVED: u64 = 4096;
 
 /// Plain bytes that are made records at once: as many as one turn gathers for a
 /// channel. Bounds the buffer in which a shard seals.
@@ -618,6 +645,11 @@ pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// up, not searched, so this bounds the start and a reload. Past it: refused at start.
 pub const TLS_CERTIFICATES_MAX: usize = 1024;
 
+// Each answer may be a record of its own, and the largest message is a thousand.
+const _: () = assert!(
+    TLS_RECORDS_RESERVED as usize
+        >= 2 * REQUESTS_IN_FLIGHT_MAX + 2 * CONFIGURED_MESSAGE_BYTES_MAX / (16 * 1024)
+);
 // A turn's frames of one channel are sealed in one piece.
 const _: () = assert!(BATCH_BYTES_MAX <= TLS_SEALED_BYTES_MAX);
 // Who reads nothing is still read one whole record at a time.

@@ -84,7 +84,11 @@ impl Hub {
             return Ok(Flow::Wait);
         }
         let request = Request::TakeToken { from, vhost, token };
-        Ok(self.ask_home(conn, home, request, Pending::Token, fx))
+        let flow = self.ask_home(conn, home, request, Pending::Token, fx);
+        if flow == Flow::Retry {
+            fx.withdrawn(conn);
+        }
+        Ok(flow)
     }
 
     fn subscribe(

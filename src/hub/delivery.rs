@@ -52,6 +52,7 @@ impl Hub {
             }
             Delivery::Gone { channel } => self.end_channel(channel, fx),
             Delivery::Token { conn, grant } => {
+                fx.presented(conn, grant.as_ref().err() != Some(&Status::Unauthorized));
                 if let Some(session) = self.session_mut(conn) {
                     session.pending = Pending::Nothing;
                     self.admit(conn, grant, fx);
@@ -194,7 +195,6 @@ impl Hub {
 
     /// The answer to a single access token.
     fn admit(&mut self, conn: ConnId, grant: Result<Box<Grant>, Status>, fx: &mut impl Effects) {
-        fx.presented(conn, grant.as_ref().err() != Some(&Status::Unauthorized));
         let user = grant.and_then(|grant| {
             // It compiled when the token was issued, maybe by an older node.
             let permission = self.permission(&grant.pattern);

@@ -53,7 +53,11 @@ pub trait Effects {
     /// at, and the connection is being closed.
     fn try_present(&mut self, conn: ConnId) -> bool;
 
-    /// What the token that the frontend presented was worth; once for each.
+    /// The token could not be looked at yet; it is presented again.
+    fn withdrawn(&mut self, conn: ConnId);
+
+    /// What the token that the frontend presented was worth; once for each, also
+    /// where the frontend has left by now.
     fn presented(&mut self, conn: ConnId, right: bool);
 
     /// The node grants something else from now on.

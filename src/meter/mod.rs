@@ -102,6 +102,8 @@ pub struct ShardMeter {
     /// Bytes of the fullest outbox of the last second in which one was filled;
     /// zero once all are empty.
     pub outbox_peak_bytes: Gauge,
+    /// Bytes kept of what was received and not handled.
+    pub unfinished_bytes: Gauge,
     /// Envelopes that wait in its incoming rings.
     pub ring_envelopes: Gauge,
     /// Envelopes that found the outgoing rings full and wait on this side.
@@ -262,11 +264,13 @@ pub enum Refused {
     WrongTokens,
     /// A slow consumer, when all outboxes together have no more room.
     OutboxesBytes,
+    /// A peer that had more kept than was free, of what all may have unfinished.
+    UnfinishedBytes,
 }
 
 impl Refused {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NodeConnections,
         Self::AddressConnections,
         Self::VhostConnections,
@@ -282,6 +286,7 @@ impl Refused {
         Self::OutboxBytes,
         Self::WrongTokens,
         Self::OutboxesBytes,
+        Self::UnfinishedBytes,
     ];
 
     /// The cause as metrics and logs name it.
@@ -302,6 +307,7 @@ impl Refused {
             Self::OutboxBytes => "outbox_bytes",
             Self::WrongTokens => "wrong_tokens",
             Self::OutboxesBytes => "outboxes_bytes",
+            Self::UnfinishedBytes => "unfinished_bytes",
         }
     }
 }

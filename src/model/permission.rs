@@ -127,6 +127,45 @@ mod tests {
         }
     }
 
+    /// What docs/protocol.md says of RE2's syntax.
+    #[test]
+    fn what_is_taken_of_re2_and_what_beside_it() {
+        for (pattern, name) in [
+            (r"private-[0-9a-f]{8}", "private-0123abcd"),
+            (r"private-(a|b)?c*?d+", "private-ccd"),
+            (r"[[:alpha:]]+\-[^[:digit:]]", "private-a"),
+            (r"\Aprivate\b.\w+\z", "private-a"),
+            (r"^private-.$", "private-a"),
+            (r"(?P<first>a)(?<second>b)(?:c)", "abc"),
+            (r"(?isU)A.*?", "ab"),
+            (r"\x61\x{62}\.", "ab."),
+            (r"[\w.-]+", "private-a.b"),
+            // Not of RE2.
+            (r"[a-z&&[^b]-]+", "ac"),
+            ("(?x) a b", "ab"),
+            ("a**", "aa"),
+        ] {
+            assert!(allows(pattern, name), "{pattern}");
+        }
+        for of_re2 in [
+            r"[\w-.]",
+            r"\pL",
+            r"\PN",
+            r"\p{Greek}",
+            r"\Qa.b\E",
+            r"\101",
+            r"\C",
+            "[[]",
+            "a{",
+            "a{b}",
+        ] {
+            assert!(Permission::compile(of_re2).is_none(), "{of_re2}");
+        }
+        for of_neither in [r"(a)\1", "a(?=b)", "a(?<!b)", "(?>a)"] {
+            assert!(Permission::compile(of_neither).is_none(), "{of_neither}");
+        }
+    }
+
     #[test]
     fn stays_linear_on_hostile_patterns_at_07() {
         let permission = Permission::compile("(a+)+b").expect("compiles");

@@ -4,7 +4,7 @@ use super::VhostPath;
 use crate::limits::{
     BYTES_PER_SECOND_MAX, CHANNELS_PER_VHOST_MAX, CONNECTIONS_PER_ADDRESS_MAX, MESSAGE_BYTES_MAX,
     MESSAGES_PER_SECOND_MAX, OUTBOX_BYTES_MAX, OUTBOXES_BYTES_MAX, SUBSCRIPTIONS_MAX,
-    WRONG_TOKENS_PER_ADDRESS_MAX,
+    UNFINISHED_BYTES_MAX, WRONG_TOKENS_PER_ADDRESS_MAX,
 };
 
 /// What the node as a whole grants, and each vhost in it. Set by the operator,
@@ -25,6 +25,10 @@ pub struct Quotas {
     /// Bytes queued for all connections of the node together; each shard has an
     /// even share. Where it runs out, the fullest queues go first: close 1013.
     pub outboxes_bytes_max: u64,
+    /// Bytes received and not handled of all connections of the node together;
+    /// each shard has an even share. Where it runs out, those who keep most go
+    /// first: close 1013, HTTP 503, `ER` 597.
+    pub unfinished_bytes_max: u64,
     /// For every vhost without a quota of its own.
     pub default: VhostQuota,
     /// Vhosts with a quota of their own, whether they exist or not.
@@ -112,6 +116,7 @@ impl Default for Quotas {
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             wrong_tokens_per_address_max: WRONG_TOKENS_PER_ADDRESS_MAX,
             outboxes_bytes_max: OUTBOXES_BYTES_MAX,
+            unfinished_bytes_max: UNFINISHED_BYTES_MAX,
             default: VhostQuota::default(),
             vhosts: BTreeMap::new(),
         }

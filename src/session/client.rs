@@ -64,6 +64,11 @@ impl Client {
         self.leaving = true;
     }
 
+    /// Whether it is to end, and takes nothing more.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// Whether nothing is left to be done but to close the connection with `QT`.
     pub fn has_left(&self) -> bool {
         self.leaving && self.is_settled()

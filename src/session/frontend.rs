@@ -107,4 +107,10 @@ impl Frontend {
             pace: Pace::default(),
         }
     }
+
+    /// Bytes of memory in which it keeps what was received.
+    pub fn kept_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.len());
+        self.reader.kept_bytes() + held
+    }
 }

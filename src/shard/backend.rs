@@ -183,21 +183,35 @@ impl Pump {
 
     /// The answer to a request that was under way.
     pub(super) fn answer(&mut self, conn: ConnId, request: u32, outcome: Outcome) {
-        let Some(connection) = self.io.get(conn) else {
+        let Some(mut client) = self.take_client(conn) else {
             return;
-        };
-        let mut client = match std::mem::replace(&mut connection.role, Role::Handshake) {
-            Role::Client(client) => client,
-            other => {
-                connection.role = other;
-                return;
-            }
         };
         client.settle(request, Reply::Outcome(outcome));
         self.give_answers(conn, &mut client);
         self.set_role(conn, Role::Client(client));
         // There may be requests that had no room, or an end that waited.
         self.io.resume(conn);
+    }
+
+    /// Writes the answers that are known.
+    pub(super) fn give_what_is_owed(&mut self, conn: ConnId) {
+        let Some(mut client) = self.take_client(conn) else {
+            return;
+        };
+        self.give_answers(conn, &mut client);
+        self.set_role(conn, Role::Client(client));
+    }
+
+    /// Out of its place while it is at work.
+    fn take_client(&mut self, conn: ConnId) -> Option<Box<Client>> {
+        let connection = self.io.get(conn)?;
+        match std::mem::replace(&mut connection.role, Role::Handshake) {
+            Role::Client(client) => Some(client),
+            other => {
+                connection.role = other;
+                None
+            }
+        }
     }
 
     pub(super) fn handle_worker(

@@ -78,6 +78,8 @@ impl Pump {
             connection.role = Role::Closing;
             connection.inbox = Vec::new();
         }
+        // It can only have become less.
+        self.io.try_keep(conn);
         self.io.leave_vhost(conn);
         self.io.count_as(conn, Kind::Closing);
         self.io
@@ -227,6 +229,7 @@ impl Pump {
                         )
                     }
                     Doom::Disconnected => (CloseCode::POLICY, "disconnected by the operator"),
+                    Doom::Worn => (CloseCode::GOING_AWAY, "TLS keys used up"),
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),
                 };
@@ -241,7 +244,10 @@ impl Pump {
                 self.close_worker(conn, vhost, packet::QUIT);
             }
             // The answers that are owed still come, and end it.
-            Role::Client(client) if !client.is_settled() => client.leave(),
+            Role::Client(client) if !client.is_settled() => {
+                client.leave();
+                connection.flags.doomed = false;
+            }
             Role::Client(client) if client.is_kept() => self.close_with(conn, packet::QUIT),
             Role::Client(_) | Role::Fresh(_) | Role::TurnedAway(_) => self.close_with(conn, b""),
             // The node does not wait for it as long as it was let to wait.

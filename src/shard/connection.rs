@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) counted_in: Option<VhostId>,
     /// Bytes of deliveries that may be queued.
     pub(super) outbox_bytes_max: u32,
+    /// Bytes of memory that it was counted to keep of what was received.
+    pub(super) kept_bytes: u32,
     /// Deliveries that have passed it by, of which it has not been told.
     pub(super) dropped: u64,
     pub(super) flags: Flags,
@@ -95,6 +97,7 @@ impl Connection {
             from,
             counted_in: None,
             outbox_bytes_max: OUTBOX_BYTES_MAX as u32,
+            kept_bytes: 0,
             dropped: 0,
             flags: Flags::default(),
             kind: Kind::Handshake,
@@ -149,6 +152,12 @@ impl Connection {
     /// Whether its TLS handshake is still under way: nothing can be said on it.
     pub(super) fn is_shaking_hands(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.is_open())
+    }
+
+    /// Whether the next read may cost a signature.
+    pub(super) fn is_costly(&self) -> bool {
+        let costly = self.tls.as_ref().is_some_and(|tls| tls.is_costly());
+        costly && !self.is_closing()
     }
 
     pub(super) fn is_closing(&self) -> bool {

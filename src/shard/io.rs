@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -7,7 +7,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, WRONG_TOKENS_PER_CONNECTION_MAX};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
@@ -39,6 +39,8 @@ pub(super) struct Io {
     pub(super) occupancy: Arc<Occupancy>,
     /// Wrong tokens of one address in a minute, as the quotas have it.
     pub(super) wrong_tokens_max: u32,
+    /// Where those came from who have left before their token was looked at.
+    pub(super) presenters_gone: HashMap<ConnId, PeerAddress>,
     /// Connections without a place that have not gone yet.
     pub(super) placeless: usize,
     clock: Clock,
@@ -52,6 +54,10 @@ pub(super) struct Io {
     pub(super) outboxes_bytes_max: usize,
     /// Bytes of the fullest outbox since the last sample.
     pub(super) outbox_peak: usize,
+    /// Bytes kept of what was received and not handled.
+    pub(super) unfinished_bytes: usize,
+    /// Bytes that may be kept.
+    pub(super) unfinished_bytes_max: usize,
     /// When gauges that are not kept all the time were looked at last.
     sampled_ms: u64,
     /// The second that `outbox_peak` belongs to.
@@ -89,6 +95,8 @@ pub(super) enum Doom {
     Guesses,
     /// Its address did.
     AddressGuesses,
+    /// The keys of its TLS are nearly used up.
+    Worn,
     /// Its vhost was deleted.
     VhostDeleted,
     /// The node stops.
@@ -119,6 +127,7 @@ impl Io {
             meter,
             occupancy,
             wrong_tokens_max: u32::MAX,
+            presenters_gone: HashMap::new(),
             placeless: 0,
             clock,
             turn_us: 0,
@@ -126,6 +135,8 @@ impl Io {
             outbox_bytes: 0,
             outboxes_bytes_max: usize::MAX,
             outbox_peak: 0,
+            unfinished_bytes: 0,
+            unfinished_bytes_max: usize::MAX,
             sampled_ms: 0,
             peak_second: 0,
         }
@@ -145,6 +156,8 @@ impl Io {
         self.meter.busy_us.add(turn_us);
         self.meter.turn_time.record(turn_us);
         self.meter.outbox_bytes.set(self.outbox_bytes as u64);
+        let unfinished = self.unfinished_bytes as u64;
+        self.meter.unfinished_bytes.set(unfinished);
         // A look at the rings touches lines that other cores write to.
         if self.sampled_ms != self.now_ms {
             self.sampled_ms = self.now_ms;
@@ -165,6 +178,12 @@ impl Io {
         } else if self.outbox_bytes == 0 {
             self.meter.outbox_peak_bytes.set(0);
         }
+    }
+
+    /// An even share of what the node has.
+    pub(super) fn share_of(&self, bytes: u64) -> usize {
+        let share = bytes / u64::from(self.port.shards());
+        usize::try_from(share).unwrap_or(usize::MAX)
     }
 
     /// From now on the connection is counted as this.
@@ -249,6 +268,8 @@ impl Io {
             self.occupancy.leave(connection.from);
         }
         self.outbox_bytes -= connection.outbox.len();
+        self.forget_kept(&connection);
+        self.remember_presenter(&connection);
         self.meter.connections(connection.kind).lower();
         connection.outbox.clear(&mut self.spare);
         self.driver
@@ -306,7 +327,7 @@ impl Io {
             && !std::mem::replace(&mut connection.flags.listed, true)
         {
             match connection {
-                it if it.is_shaking_hands() => self.shaking.push_back(slot),
+                it if it.is_costly() => self.shaking.push_back(slot),
                 it if it.flags.bulky => self.bulky.push_back(slot),
                 _ => self.ready.push(slot),
             }
@@ -527,40 +548,15 @@ impl Effects for Io {
     }
 
     fn try_present(&mut self, conn: ConnId) -> bool {
-        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
-        let Some(connection) = self.connections.get_mut(conn.slot as usize) else {
-            return false;
-        };
-        // Offered again: it has been let through.
-        if connection.flags.presenting {
-            return true;
-        }
-        let guesses = &self.occupancy.frontend_guesses;
-        let why = if connection.wrong_tokens >= WRONG_TOKENS_PER_CONNECTION_MAX {
-            Doom::Guesses
-        } else if !guesses.try_take(connection.from, max, now_us) {
-            Doom::AddressGuesses
-        } else {
-            connection.flags.presenting = true;
-            return true;
-        };
-        doom(connection, why, &mut self.notes);
-        false
+        self.try_present_token(conn)
+    }
+
+    fn withdrawn(&mut self, conn: ConnId) {
+        self.withdraw_token(conn);
     }
 
     fn presented(&mut self, conn: ConnId, right: bool) {
-        let (max, now_us) = (self.wrong_tokens_max, self.turn_us);
-        let Some(connection) = self.get(conn) else {
-            return;
-        };
-        connection.flags.presenting = false;
-        if !right {
-            connection.wrong_tokens = connection.wrong_tokens.saturating_add(1);
-            return;
-        }
-        connection.wrong_tokens = 0;
-        let from = connection.from;
-        self.occupancy.frontend_guesses.give_back(from, max, now_us);
+        self.handle_presented(conn, right);
     }
 
     fn quotas_replaced(&mut self) {

@@ -10,11 +10,13 @@ mod connection;
 mod departure;
 mod frontend;
 mod io;
+mod presented;
 mod pump;
 mod refusal;
 mod slow;
 mod timers;
 mod tls;
+mod unfinished;
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};

@@ -32,6 +32,8 @@ pub(super) struct Pump {
     /// What the records in it hold, where the connection is over TLS.
     pub(super) plain: Vec<u8>,
     acceptors: Option<Arc<Acceptors>>,
+    /// Handshakes whose costly step was taken in this turn.
+    pub(super) handshakes: usize,
     events: Vec<Event>,
     /// Pongs and answers to backends are written here before they are queued.
     pub(super) answers: Vec<u8>,
@@ -84,6 +86,7 @@ impl Pump {
         let mut io = Io::new(driver, port, meter, occupancy, clock);
         io.wrong_tokens_max = hub.registry().quotas().wrong_tokens_per_address_max;
         io.share_outboxes(hub.registry().quotas());
+        io.share_unfinished(hub.registry().quotas());
         Ok(Self {
             hub,
             io,
@@ -91,6 +94,7 @@ impl Pump {
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
             plain: Vec::new(),
             acceptors,
+            handshakes: 0,
             events: Vec::new(),
             answers: Vec::new(),
             inflater: Inflater::default(),
@@ -285,6 +289,7 @@ impl Pump {
         let quotas = self.hub.registry().quotas();
         self.io.wrong_tokens_max = quotas.wrong_tokens_per_address_max;
         self.io.share_outboxes(self.hub.registry().quotas());
+        self.io.share_unfinished(self.hub.registry().quotas());
         for (_, connection) in &mut self.io.connections {
             if let Some(vhost) = connection.counted_in {
                 let quota = self.hub.registry().quota(vhost);
@@ -424,6 +429,7 @@ impl Pump {
             let mut inbox = std::mem::take(&mut connection.inbox);
             let consumed = self.handle_bytes(conn, &mut inbox);
             self.store_rest(conn, inbox, consumed);
+            self.count_kept(conn);
         }
         let Some(connection) = self.io.get(conn) else {
             return;
@@ -464,6 +470,7 @@ impl Pump {
                     let most = count.max(connection.unfinished_bytes()).max(inflated);
                     connection.flags.bulky = most >= READ_BYTES_MAX;
                 }
+                self.count_kept(conn);
                 if more {
                     self.io.list(conn.slot);
                 }
@@ -489,7 +496,10 @@ impl Pump {
         if connection.inbox.is_empty() {
             let consumed = self.handle_bytes(conn, bytes);
             let rest = &bytes[consumed..];
-            if let Some(connection) = self.io.get(conn).filter(|_| !rest.is_empty()) {
+            if let Some(connection) = self.io.get(conn)
+                && !rest.is_empty()
+                && !matches!(connection.role, Role::Closing)
+            {
                 connection.inbox = rest.to_vec();
             }
         } else {
@@ -500,13 +510,17 @@ impl Pump {
         }
     }
 
-    fn store_rest(&mut self, conn: ConnId, mut inbox: Vec<u8>, consumed: usize) {
-        if consumed == inbox.len() {
+    /// Keeps what is left, and no more memory than that takes.
+    fn store_rest(&mut self, conn: ConnId, inbox: Vec<u8>, consumed: usize) {
+        let Some(connection) = self.io.get(conn) else {
             return;
-        }
-        if let Some(connection) = self.io.get(conn) {
-            inbox.drain(..consumed);
-            connection.inbox = inbox;
+        };
+        // Whatever a closing one has sent, nothing comes of it.
+        if consumed < inbox.len() && !matches!(connection.role, Role::Closing) {
+            connection.inbox = match consumed {
+                0 => inbox,
+                _ => inbox[consumed..].to_vec(),
+            };
         }
     }
 

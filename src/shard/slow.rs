@@ -12,8 +12,7 @@ use crate::wire::{event, frames};
 impl Io {
     /// Takes this shard's part of what the outboxes of the node may hold.
     pub(super) fn share_outboxes(&mut self, quotas: &Quotas) {
-        let share = quotas.outboxes_bytes_max / u64::from(self.port.shards());
-        self.outboxes_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
+        self.outboxes_bytes_max = self.share_of(quotas.outboxes_bytes_max);
     }
 
     /// Bytes that one queue may hold now, whatever its own bound: as many as are

@@ -4,7 +4,9 @@
 use super::connection::{Connection, Role};
 use super::io::{self, Doom, Io, mark_dirty};
 use super::pump::Pump;
-use crate::limits::{CROWDED_FACTOR, TLS_HANDSHAKES_PER_TURN_MAX, TLS_SEALED_BYTES_MAX};
+use crate::limits::{
+    CROWDED_FACTOR, READS_PER_TURN_MAX, TLS_HANDSHAKES_PER_TURN_MAX, TLS_SEALED_BYTES_MAX,
+};
 use crate::model::ConnId;
 use crate::net::Sent;
 use crate::tls::{Acceptor, TlsError, Transport};
@@ -27,14 +29,23 @@ impl Pump {
         }
     }
 
-    /// Reads some of those whose handshake is under way, and leaves the others to
-    /// the next turns: nobody who is in waits for a crowd at the door.
+    /// Answers some of those whose handshake begins, and leaves the others to the
+    /// next turns: nobody who is in waits for a crowd at the door. Who is gone, or
+    /// has not said enough to be answered, takes nobody's place.
     pub(super) fn shake_hands(&mut self) {
-        for _ in 0..TLS_HANDSHAKES_PER_TURN_MAX {
+        self.handshakes = 0;
+        for _ in 0..READS_PER_TURN_MAX {
+            if self.handshakes == TLS_HANDSHAKES_PER_TURN_MAX {
+                return;
+            }
             let Some(slot) = self.io.shaking.pop_front() else {
                 return;
             };
-            self.read_listed(slot);
+            let connection = self.io.connections.get(slot as usize);
+            // Another may have its slot, and a place of its own.
+            if connection.is_some_and(|it| it.flags.listed) {
+                self.read_listed(slot);
+            }
         }
     }
 
@@ -50,7 +61,12 @@ impl Pump {
             return;
         };
         io.sealed.clear();
+        let costly = tls.is_costly();
         let handled = tls.handle_bytes(bytes, &mut self.plain, &mut io.sealed);
+        // Not where it waits for more: that cost nothing.
+        if costly && (!io.sealed.is_empty() || !tls.is_costly()) {
+            self.handshakes += 1;
+        }
         connection.flags.ended |= tls.has_ended();
         io.push_sealed(conn.slot);
         let mut plain = std::mem::take(&mut self.plain);
@@ -206,6 +222,10 @@ impl Io {
             self.doom(slot, Doom::Lost);
             return false;
         }
+        if tls.is_worn() {
+            // With what was sealed just now; behind it stands the reason.
+            self.doom(slot, Doom::Worn);
+        }
         true
     }
 
@@ -282,3 +302,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,11 @@ use crate::limits::TLS_TICKETS_PER_HANDSHAKE;
 
 /// What the connections of one kind of listener are let in with. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Acceptor(Arc<ServerConfig>);
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    /// Whether clients must bring a certificate.
+    asks_certificate: bool,
+}
 
 /// What a node's TLS listeners have, as it was loaded.
 #[derive(Debug)]
@@ -47,10 +51,17 @@ impl Offer {
         // A browser that could have HTTP/2 asks for both; one that has nothing
         // else is refused with an alert (RFC 7301 section 3.2).
         frontends.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let asks_certificate = backend_authorities.is_some();
         let backends = config(identities, backend_authorities)?;
         Ok(Self {
-            frontends: Acceptor(Arc::new(frontends)),
-            backends: Acceptor(Arc::new(backends)),
+            frontends: Acceptor {
+                config: Arc::new(frontends),
+                asks_certificate: false,
+            },
+            backends: Acceptor {
+                config: Arc::new(backends),
+                asks_certificate,
+            },
         })
     }
 }
@@ -83,8 +94,8 @@ impl Acceptor {
     /// # Errors
     /// Where rustls finds its own configuration wrong.
     pub fn accept(&self) -> Result<Transport, TlsError> {
-        let connection = UnbufferedServerConnection::new(Arc::clone(&self.0))?;
-        Ok(Transport::new(connection))
+        let connection = UnbufferedServerConnection::new(Arc::clone(&self.config))?;
+        Ok(Transport::new(connection, self.asks_certificate))
     }
 }
 

@@ -5,7 +5,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::*;
-use crate::limits::TLS_PARTIAL_BYTES_MAX;
+use crate::limits::{TLS_PARTIAL_BYTES_MAX, TLS_RECORDS_RESERVED};
 
 /// A certificate of its own for these names.
 pub(super) fn identity(names: &[&str]) -> Identity {
@@ -237,6 +237,151 @@ fn no_bytes_end_a_shard() {
         let out = &mut Vec::new();
         pair.server.finish(out);
     });
+}
+
+/// As [`Pair::new`], of TLS 1.2 with keys for so many records where that is told, with
+/// a server that has these groups alone.
+fn pair_of(
+    records_max: Option<u64>,
+    groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>,
+    asks_certificate: bool,
+) -> Pair {
+    use rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 as SUITE;
+    let mut pair = Pair::new();
+    let identity = identity(&["a.example"]);
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.key.cert[0].clone()).expect("a root");
+    let mut provider = ring::default_provider();
+    let versions = match records_max {
+        None => [&rustls::version::TLS13],
+        Some(records_max) => {
+            let rustls::SupportedCipherSuite::Tls12(known) = SUITE else {
+                panic!("of TLS 1.2");
+            };
+            let suite = rustls::Tls12CipherSuite {
+                common: rustls::crypto::CipherSuiteCommon {
+                    suite: known.common.suite,
+                    hash_provider: known.common.hash_provider,
+                    confidentiality_limit: records_max,
+                },
+                prf_provider: known.prf_provider,
+                kx: known.kx,
+                sign: known.sign,
+                aead_alg: known.aead_alg,
+            };
+            let suite: &'static _ = Box::leak(Box::new(suite));
+            provider.cipher_suites = vec![rustls::SupportedCipherSuite::Tls12(suite)];
+            [&rustls::version::TLS12]
+        }
+    };
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&versions)
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("a.example").expect("a name");
+    pair.client = ClientConnection::new(Arc::new(client), name).expect("a client");
+    provider.kx_groups = groups;
+    let server = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&versions)
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(names::ByName::new(&[identity])));
+    let server = rustls::server::UnbufferedServerConnection::new(Arc::new(server));
+    pair.server = Transport::new(server.expect("a server"), asks_certificate);
+    pair
+}
+
+#[test]
+fn only_what_may_cost_a_signature_is_costly() {
+    let all = || ring::default_provider().kx_groups;
+    for records_max in [None, Some(u64::MAX)] {
+        let mut pair = pair_of(records_max, all(), false);
+        assert!(pair.server.is_costly());
+        let mut hello = Vec::new();
+        pair.client.write_tls(&mut hello).expect("written");
+        let (first, last) = hello.split_at_mut(40);
+        for (bytes, costly) in [(first, true), (last, false)] {
+            let handled = pair
+                .server
+                .handle_bytes(bytes, &mut pair.plain, &mut pair.out);
+            handled.expect("a hello");
+            assert_eq!(pair.server.is_costly(), costly);
+        }
+        // What follows is only the end of it.
+        assert!(!pair.server.is_open());
+        pair.downstream();
+        pair.upstream(usize::MAX).expect("a handshake");
+        assert!(pair.server.is_open() && !pair.server.is_costly());
+
+        // A certificate is to be checked as well.
+        let mut pair = pair_of(records_max, all(), true);
+        pair.upstream(usize::MAX).expect("a hello");
+        assert!(pair.server.is_costly());
+        pair.downstream();
+        pair.upstream(usize::MAX).expect("a handshake");
+        assert!(pair.server.is_open() && !pair.server.is_costly());
+    }
+    // The first hello has a share of a group that the server does not know.
+    let groups = vec![ring::kx_group::SECP384R1];
+    let mut pair = pair_of(None, groups, false);
+    pair.upstream(usize::MAX).expect("a hello");
+    assert!(!pair.out.is_empty() && pair.server.is_costly());
+    pair.downstream();
+    pair.upstream(usize::MAX).expect("another hello");
+    assert!(!pair.server.is_open());
+}
+
+/// rustls ends the connection without a word once they are used up.
+#[test]
+fn keys_of_tls_1_2_are_worn_while_there_are_records_left() {
+    const BEFORE: u64 = 10;
+    let records_max = TLS_RECORDS_RESERVED + BEFORE;
+    let groups = ring::default_provider().kx_groups;
+    let mut pair = pair_of(Some(records_max), groups, false);
+    while !pair.server.is_open() || pair.client.is_handshaking() {
+        pair.upstream(usize::MAX).expect("a handshake");
+        pair.downstream();
+    }
+    for _ in 0..BEFORE {
+        assert!(!pair.server.is_worn());
+        pair.server.seal(b"x", &mut pair.out).expect("sealed");
+    }
+    assert!(!pair.server.is_worn(), "at the bound");
+    pair.server.seal(b"x", &mut pair.out).expect("sealed");
+    assert!(pair.server.is_worn(), "past it");
+    // The largest message, the reason, and the end.
+    let message = vec![b'm'; crate::limits::CONFIGURED_MESSAGE_BYTES_MAX];
+    pair.server.seal(&message, &mut pair.out).expect("sealed");
+    pair.server.seal(b"why", &mut pair.out).expect("sealed");
+    pair.server.finish(&mut pair.out);
+    let read = pair.downstream();
+    assert_eq!(read.len() as u64, BEFORE + 1 + message.len() as u64 + 3);
+    assert!(read.ends_with(b"why"));
+    let state = pair.client.process_new_packets().expect("records");
+    assert!(state.peer_has_closed());
+
+    // Without an end there is one, and no more.
+    let groups = ring::default_provider().kx_groups;
+    let mut pair = pair_of(Some(records_max), groups, false);
+    while !pair.server.is_open() {
+        pair.upstream(usize::MAX).expect("a handshake");
+        pair.downstream();
+    }
+    let seal = |_| pair.server.seal(b"x", &mut pair.out);
+    let sealed = (0..records_max).map(seal).take_while(Result::is_ok);
+    // One went with the handshake.
+    assert_eq!(sealed.count() as u64, records_max - 1);
+}
+
+#[test]
+fn keys_of_tls_1_3_do_not_wear() {
+    let mut pair = Pair::opened();
+    for _ in 0..2 * TLS_RECORDS_RESERVED {
+        pair.out.clear();
+        pair.server.seal(b"x", &mut pair.out).expect("sealed");
+    }
+    assert!(!pair.server.is_worn());
 }
 
 /// A handshake message in two records, and something said between them: rustls

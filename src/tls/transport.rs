@@ -4,9 +4,10 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
+use rustls::{HandshakeKind, SupportedCipherSuite};
 
 use super::TlsError;
-use crate::limits::{TLS_PARTIAL_BYTES_MAX, TLS_SEALED_BYTES_MAX};
+use crate::limits::{TLS_PARTIAL_BYTES_MAX, TLS_RECORDS_RESERVED, TLS_SEALED_BYTES_MAX};
 
 /// Most plain bytes in one record (RFC 8446 section 5.1).
 const RECORD_BYTES_MAX: usize = 16 * 1024;
@@ -24,6 +25,10 @@ pub struct Transport {
     stage: Stage,
     /// `close_notify` is made.
     finished: bool,
+    /// The peer is to prove who it is.
+    asks_certificate: bool,
+    /// Records that the keys may still seal.
+    records_left: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +43,36 @@ enum Stage {
 }
 
 impl Transport {
-    pub(super) fn new(connection: UnbufferedServerConnection) -> Self {
+    pub(super) fn new(connection: UnbufferedServerConnection, asks_certificate: bool) -> Self {
         Self {
             connection,
             partial: Vec::new(),
             stage: Stage::Fresh,
             finished: false,
+            asks_certificate,
+            records_left: u64::MAX,
         }
     }
 
     /// Whether the handshake is done, so that something can be said.
     pub fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open | Stage::Ended)
+    }
+
+    /// Whether what comes next may cost a signature: the peer's hello was not
+    /// answered, or it was asked for another, or it has yet to prove who it is.
+    pub fn is_costly(&self) -> bool {
+        let begun = matches!(self.stage, Stage::Fresh | Stage::Handshake);
+        let asked_again = Some(HandshakeKind::FullWithHelloRetryRequest);
+        let answered = self.connection.protocol_version().is_some()
+            && self.connection.handshake_kind() != asked_again;
+        begun && (!answered || self.asks_certificate)
+    }
+
+    /// Whether the keys are nearly used up and the connection has to end, while
+    /// there are records left to say so.
+    pub fn is_worn(&self) -> bool {
+        self.records_left < TLS_RECORDS_RESERVED
     }
 
     /// Whether the peer has said that it sends no more.
@@ -60,6 +83,11 @@ impl Transport {
     /// Bytes that wait for the rest of their record or message.
     pub fn partial_bytes(&self) -> usize {
         self.partial.len()
+    }
+
+    /// Bytes of memory in which they do.
+    pub fn kept_bytes(&self) -> usize {
+        self.partial.capacity()
     }
 
     /// Takes what the socket gave; it is opened in its place. Appends to `plain`
@@ -82,7 +110,7 @@ impl Transport {
             }
             self.stage = Stage::Handshake;
         }
-        if matches!(self.stage, Stage::Ended | Stage::Failed) {
+        if self.finished || matches!(self.stage, Stage::Ended | Stage::Failed) {
             // Nothing counts behind the end (RFC 8446 section 6.1).
             return Ok(());
         }
@@ -165,11 +193,23 @@ impl Transport {
                 }
                 // A server may write before its client has proved who it is.
                 Some(Stage::Open) if !self.connection.is_handshaking() => {
-                    self.stage = Stage::Open;
+                    if self.stage != Stage::Open {
+                        self.stage = Stage::Open;
+                        self.records_left = self.records_max();
+                    }
                     return Ok(done);
                 }
                 Some(_) => return Ok(done),
             }
+        }
+    }
+
+    /// Records that its keys may seal; TLS 1.3 changes them in time (RFC 8446
+    /// section 5.5), TLS 1.2 can't.
+    fn records_max(&self) -> u64 {
+        match self.connection.negotiated_cipher_suite() {
+            Some(SupportedCipherSuite::Tls12(suite)) => suite.common.confidentiality_limit,
+            _ => u64::MAX,
         }
     }
 
@@ -222,6 +262,7 @@ impl Transport {
                         if !sealed {
                             return Err(TlsError::Exhausted);
                         }
+                        self.records_left = self.records_left.saturating_sub(records as u64);
                         break;
                     }
                     // A queued handshake message (a change of keys) goes first.
@@ -249,12 +290,16 @@ impl Transport {
     }
 
     /// Appends the `close_notify` after which nothing more can be said; nothing
-    /// where the handshake is not done, or the second time.
+    /// where the handshake is not done, or the second time. What still comes is
+    /// not looked at.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if !self.is_open() || mem::replace(&mut self.finished, true) {
+        let finished = mem::replace(&mut self.finished, true);
+        // The records in it are of no more use once this is over.
+        let mut partial = mem::take(&mut self.partial);
+        if !self.is_open() || finished {
             return;
         }
-        let status = self.connection.process_tls_records(&mut self.partial);
+        let status = self.connection.process_tls_records(&mut partial);
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
             append(out, 64, |room| match traffic.queue_close_notify(room) {
                 Err(EncryptError::InsufficientSize(size)) => Err(Some(size)),

@@ -143,6 +143,11 @@ impl Reader {
         }
     }
 
+    /// Bytes of memory in which fragments are, also where they were given out.
+    pub fn kept_bytes(&self) -> usize {
+        self.fragments.capacity()
+    }
+
     /// How many bytes must stand at the front of `bytes` before [`Reader::next`]
     /// makes progress, as far as these tell. At most the bytes given where
     /// there is something to tell already.

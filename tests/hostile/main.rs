@@ -27,4 +27,5 @@ mod subscriptions;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod unfinished;
 mod vhosts;

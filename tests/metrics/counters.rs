@@ -49,6 +49,7 @@ fn every_broadcast_and_every_delivery_is_counted_once() {
                 ),
                 ("webrocket_connections", &[("kind", "client")], 1),
                 ("webrocket_outbox_bytes", &[], 0),
+                ("webrocket_unfinished_bytes", &[], 0),
             ],
         );
         leave_page(&broker);
@@ -182,6 +183,7 @@ fn a_slow_consumer_is_counted_by_its_cause() {
         &broker,
         &[
             ("webrocket_outbox_bytes", &[], 0),
+            ("webrocket_unfinished_bytes", &[], 0),
             ("webrocket_outbox_peak_bytes", &[], 0),
         ],
     );
@@ -243,6 +245,7 @@ fn shards_process_and_headroom_are_on_the_page() {
         "memory",
         "outboxes",
         "outbox_memory",
+        "unfinished_memory",
         // The test's node listens on the loopback address.
         "ports",
     ] {

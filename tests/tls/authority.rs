@@ -7,9 +7,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 use tempfile::TempDir;
+use webrocket::model::Quotas;
 use webrocket::server::{TlsConfig, TlsFiles};
 
-use crate::support::Broker;
+use crate::support::{Broker, unhurried};
 
 /// Gives certificates.
 pub(crate) struct Authority {
@@ -113,8 +114,13 @@ pub(crate) fn broker_with(shards: u16, files: &Files, backend_ca: Option<&Path>)
 }
 
 pub(crate) fn broker_of(shards: u16, files: TlsFiles) -> Broker {
+    broker_granting(shards, files, unhurried())
+}
+
+pub(crate) fn broker_granting(shards: u16, files: TlsFiles, quotas: Quotas) -> Broker {
     let any = "127.0.0.1:0".parse().expect("an address");
     Broker::configured(shards, |config| {
+        config.quotas = quotas;
         config.tls = Some(TlsConfig {
             websocket_addr: Some(any),
             backend_addr: Some(any),

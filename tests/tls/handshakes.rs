@@ -23,14 +23,14 @@ fn rest(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-fn send(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+pub(crate) fn send(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = tcp(addr);
     stream.write_all(bytes).expect("sent");
     stream
 }
 
 /// The first bytes of a real handshake.
-fn hello(files: &Files) -> Vec<u8> {
+pub(crate) fn hello(files: &Files) -> Vec<u8> {
     let config = trusting(&files.authority, None);
     let name = "localhost".try_into().expect("a name");
     let mut client = rustls::ClientConnection::new(config, name).expect("a client");

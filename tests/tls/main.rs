@@ -9,6 +9,7 @@ mod peer;
 mod reload;
 #[path = "../support/mod.rs"]
 mod support;
+mod unfinished;
 mod wss;
 
 /// Everything holds on one shard and across two.

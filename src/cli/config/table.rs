@@ -10,7 +10,8 @@ use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX, CONFIGURED_BYTES_PER_SECOND_MIN,
     CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX,
     CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX,
-    DRAIN_TIMEOUT_MAX, DRAIN_TIMEOUT_MIN, SHARDS_MAX,
+    CONFIGURED_UNFINISHED_BYTES_MAX, CONFIGURED_UNFINISHED_BYTES_MIN, DRAIN_TIMEOUT_MAX,
+    DRAIN_TIMEOUT_MIN, SHARDS_MAX,
 };
 use crate::model::{SlowConsumers, VhostQuota};
 
@@ -335,6 +336,24 @@ pub(super) const SETTINGS: &[Setting] = &[
                 put(&mut settings.quotas.outboxes_bytes_max, bytes)
             },
             |settings| show_size(settings.quotas.outboxes_bytes_max),
+        ),
+    },
+    Setting {
+        key: "limits.unfinished_bytes",
+        flag: "unfinished-bytes",
+        value: "BYTES",
+        help: "Bytes received and not handled of all connections of the node. Past it those who \
+               keep most are closed: 1013",
+        reloads: true,
+        place: Place::Node(
+            |settings, value| {
+                let bytes = value.size(
+                    CONFIGURED_UNFINISHED_BYTES_MIN,
+                    CONFIGURED_UNFINISHED_BYTES_MAX,
+                );
+                put(&mut settings.quotas.unfinished_bytes_max, bytes)
+            },
+            |settings| show_size(settings.quotas.unfinished_bytes_max),
         ),
     },
     Setting {

@@ -177,6 +177,12 @@ impl Look {
             self.of_shards(|meter| meter.outbox_peak_bytes.value()),
         )?;
         page.gauges(
+            "webrocket_unfinished",
+            "Bytes kept of what was received and not handled",
+            Some(&Unit::Bytes),
+            self.of_shards(|meter| meter.unfinished_bytes.value()),
+        )?;
+        page.gauges(
             "webrocket_ring_envelopes",
             "Envelopes that wait in a shard's incoming rings",
             None,

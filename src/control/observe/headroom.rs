@@ -35,6 +35,7 @@ pub(super) fn of(
         connections(connected, slots.min(u64::from(quotas.connections_max))),
         outboxes(&watched.shards, quotas.default.outbox_bytes_max),
         outbox_memory(&watched.shards, quotas.outboxes_bytes_max),
+        unfinished_memory(&watched.shards, quotas.unfinished_bytes_max),
     ];
     drop(load);
     if let Some(process) = process {
@@ -124,6 +125,18 @@ fn outbox_memory(shards: &[Arc<ShardMeter>], bytes_max: u64) -> Headroom {
         max: bytes_max as f64 / shards.len().max(1) as f64,
         unit: "bytes".into(),
         source: "all outboxes of the fullest shard, of its share of the node's".into(),
+    }
+}
+
+/// As with outboxes.
+fn unfinished_memory(shards: &[Arc<ShardMeter>], bytes_max: u64) -> Headroom {
+    let fullest = shards.iter().map(|meter| meter.unfinished_bytes.value());
+    Headroom {
+        limit: "unfinished memory".into(),
+        used: fullest.max().unwrap_or(0) as f64,
+        max: bytes_max as f64 / shards.len().max(1) as f64,
+        unit: "bytes".into(),
+        source: "received and not handled on the fullest shard, of its share".into(),
     }
 }
 

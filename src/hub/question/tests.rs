@@ -77,6 +77,7 @@ impl Effects for Port {
     fn try_present(&mut self, _conn: ConnId) -> bool {
         true
     }
+    fn withdrawn(&mut self, _conn: ConnId) {}
     fn presented(&mut self, _conn: ConnId, _right: bool) {}
     fn quotas_replaced(&mut self) {}
     fn drain(&mut self, _window_ms: u32) {}

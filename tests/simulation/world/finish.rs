@@ -31,6 +31,10 @@ impl World {
         }
         self.check_published(&orders);
         self.check_tokens();
+        for port in &self.ports {
+            let presenting = &port.presenting;
+            assert!(presenting.is_empty(), "never answered: {presenting:?}");
+        }
         self.check_triggers();
         self.check_meters();
         self.let_go();

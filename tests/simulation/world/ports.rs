@@ -1,7 +1,7 @@
 //! The effects of one hub over plain memory, with rings so small that they are
 //! full all the time.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use webrocket::hub::Effects;
 use webrocket::hub::envelope::{Delivery, Outcome, Request, ToControl};
@@ -53,6 +53,8 @@ pub(crate) struct Port {
     pub(crate) workers: Vec<Worker>,
     /// Messages past a quota.
     pub(crate) refused: usize,
+    /// Frontends whose token is being looked at, whether or not they are still there.
+    pub(crate) presenting: HashSet<ConnId>,
     /// Triggers that a worker could not take.
     pub(crate) passed: usize,
     /// The shard's time.
@@ -70,6 +72,7 @@ impl Port {
             effects: Vec::new(),
             workers: Vec::new(),
             refused: 0,
+            presenting: HashSet::new(),
             passed: 0,
             now_ms: 0,
             spent: Vec::new(),
@@ -173,11 +176,18 @@ impl Effects for Port {
         self.refused += 1;
     }
 
-    fn try_present(&mut self, _conn: ConnId) -> bool {
+    fn try_present(&mut self, conn: ConnId) -> bool {
+        assert!(self.presenting.insert(conn), "one token at a time");
         true
     }
 
-    fn presented(&mut self, _conn: ConnId, _right: bool) {}
+    fn withdrawn(&mut self, conn: ConnId) {
+        assert!(self.presenting.remove(&conn), "nothing to withdraw");
+    }
+
+    fn presented(&mut self, conn: ConnId, _right: bool) {
+        assert!(self.presenting.remove(&conn), "answered twice");
+    }
 
     fn quotas_replaced(&mut self) {}
 

@@ -83,6 +83,7 @@ fn every_setting_has_a_variable_and_a_flag() {
             "limits.outbox_bytes" => "4MiB".into(),
             "limits.compression" => "true".into(),
             "limits.outboxes_bytes" => "5GiB".into(),
+            "limits.unfinished_bytes" => "6GiB".into(),
             "limits.slow_consumers" => "drop".into(),
             "limits.origins" => "https://a.b,app://c".into(),
             _ => String::from("7"),

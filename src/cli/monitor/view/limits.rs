@@ -98,6 +98,7 @@ fn consequence(limit: &str) -> Option<&'static str> {
         "core time" => "everything on that shard takes longer",
         "outboxes" => "its slow consumer is evicted",
         "outbox memory" => "the slowest consumers are evicted",
+        "unfinished memory" => "the largest half-sent messages are refused",
         "connections" => "new connections are refused",
         "ports" => "they cannot connect any more",
         _ => return None,
@@ -116,6 +117,7 @@ mod tests {
             "core time",
             "outboxes",
             "outbox memory",
+            "unfinished memory",
             "connections",
             "ports",
         ] {
