@@ -633,6 +633,11 @@ pub const TLS_RECORDS_RESERVED: u64 = 4096;
 /// channel. Bounds the buffer in which a shard seals.
 pub const TLS_SEALED_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of shared frames that are sealed in one turn: at a gigabyte a second or more some
+/// milliseconds, as long as the deliveries of a plain turn. Past it: the next turn,
+/// which heartbeats and control frames go ahead of.
+pub const TLS_SEALED_PER_TURN_MAX: usize = 8 * 1024 * 1024;
+
 /// Tickets that a client gets for a handshake, each good for one resumption: a
 /// page comes back with one connection.
 pub const TLS_TICKETS_PER_HANDSHAKE: usize = 1;

@@ -17,6 +17,10 @@ pub trait Effects {
     /// behind what is queued, or straight to the socket where nothing is.
     fn deliver(&mut self, slot: u32, batch: &[u8]);
 
+    /// Whether what was delivered in this turn is enough, for it cost more than its number
+    /// tells: the rest goes on in the next turn.
+    fn is_spent(&self) -> bool;
+
     /// As [`Self::deliver`], ahead of bytes of the connection's own that follow:
     /// where it can, it is sent with them, at the end of the turn.
     fn queue(&mut self, slot: u32, batch: &[u8]);

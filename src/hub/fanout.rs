@@ -126,7 +126,7 @@ impl Hub {
             };
             let mut delivered = 0;
             while let Some(subscriber) = local.subscribers.get(self.fan_out.subscriber) {
-                if sent >= budget {
+                if sent >= budget || fx.is_spent() {
                     self.meter.deliveries.add(delivered);
                     local.meter.deliveries.add(delivered);
                     return sent;

@@ -7,7 +7,7 @@ use super::connection::{Connection, Role};
 use super::timers::Timers;
 use crate::hub::Effects;
 use crate::hub::envelope::{Delivery, Outcome, Request, ToControl};
-use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX};
+use crate::limits::{CONNECTIONS_PER_SHARD_MAX, OUTBOX_BYTES_MAX, TLS_SEALED_PER_TURN_MAX};
 use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
@@ -24,6 +24,8 @@ pub(super) struct Io {
     pub(super) spare: Spare,
     /// TLS records on their way into an outbox or a socket.
     pub(super) sealed: Vec<u8>,
+    /// Bytes of shared frames sealed in this turn.
+    pub(super) sealed_bytes: usize,
     pub(super) timers: Timers,
     /// Connections to be read or, having waited, to go on.
     pub(super) ready: Vec<u32>,
@@ -118,6 +120,7 @@ impl Io {
             generations: Vec::new(),
             spare: Spare::new(),
             sealed: Vec::new(),
+            sealed_bytes: 0,
             timers: Timers::default(),
             ready: Vec::new(),
             bulky: VecDeque::new(),
@@ -465,6 +468,10 @@ impl Effects for Io {
         };
         block(connection, &mut self.driver, &mut self.notes);
         self.enqueue(slot, batch, sent);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.sealed_bytes >= TLS_SEALED_PER_TURN_MAX
     }
 
     fn queue(&mut self, slot: u32, batch: &[u8]) {

@@ -178,8 +178,9 @@ impl Pump {
         }
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.inflated_bytes = 0;
+        self.io.sealed_bytes = 0;
         let epoch_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis());

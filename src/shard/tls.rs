@@ -206,6 +206,7 @@ impl Io {
             if !self.seal(slot, piece) {
                 return;
             }
+            self.sealed_bytes += piece.len();
             self.send_sealed(slot);
         }
     }

@@ -17,6 +17,8 @@ const OTHER: VhostId = VhostId(4);
 struct Port {
     /// To each connection, frames without their headers and put together.
     said: Vec<(u32, String)>,
+    /// So many deliveries are enough for a turn.
+    deliveries_max: Option<usize>,
     disconnected: Vec<ConnId>,
     answers: Vec<Finding>,
 }
@@ -40,6 +42,11 @@ impl Effects for Port {
 
     fn deliver(&mut self, slot: u32, batch: &[u8]) {
         self.say(slot, batch);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.deliveries_max
+            .is_some_and(|max| self.said.len() >= max)
     }
 
     fn queue(&mut self, slot: u32, batch: &[u8]) {
@@ -382,6 +389,29 @@ fn data_that_is_no_object_is_told_to_nobody() {
     let event = event("e", &nested(deep - 1));
     let published = world.ask(Question::Publish { channel, event });
     assert_eq!(published, Finding::Published(true));
+}
+
+/// However many deliveries a turn may have.
+#[test]
+fn a_turn_that_is_spent_leaves_the_rest_to_the_next() {
+    let mut world = World::new();
+    for slot in 0..5 {
+        world.subscribe(slot);
+    }
+    let event = event("e", "{}");
+    let channel = ChannelId(1);
+    let published = world.ask(Question::Publish { channel, event });
+    assert_eq!(published, Finding::Published(true));
+    world.port.said.clear();
+    world.port.deliveries_max = Some(2);
+    let mut served = Vec::new();
+    for expected in [2, 2, 1, 0] {
+        assert_eq!(world.hub.flush(100, &mut world.port), expected);
+        assert_eq!(world.hub.has_deliveries(), served.len() + expected < 5);
+        served.extend(world.port.said.drain(..).map(|(slot, _)| slot));
+    }
+    served.sort_unstable();
+    assert_eq!(served, [0, 1, 2, 3, 4]);
 }
 
 #[test]

@@ -176,6 +176,11 @@ impl Effects for Port {
         self.refused += 1;
     }
 
+    /// The world ends turns by the number of their deliveries.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
     fn try_present(&mut self, conn: ConnId) -> bool {
         assert!(self.presenting.insert(conn), "one token at a time");
         true
