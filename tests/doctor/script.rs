@@ -383,6 +383,24 @@ fn refusals_name_the_reason_and_change_nothing() {
     }
 }
 
+/// The table of flows is the machine's: one that another wants larger stays, and a
+/// namespace that does not show it has RPS alone.
+#[test]
+fn flows_that_are_remembered_already_stay() {
+    let entries = "proc/sys/net/core/rps_sock_flow_entries";
+    for (found, left) in [("32767", "32768"), ("32768", "32768"), ("65536", "65536")] {
+        let machine = machine();
+        machine.write(entries, found);
+        told(&machine, &["--only", "rps", "eth0"]);
+        assert_eq!(files(&machine)[entries], left);
+    }
+    let namespace = machine().without(entries);
+    let before = files(&namespace);
+    told(&namespace, &["--only", "rps", "eth0"]);
+    let written = [(RPS[0], "f"), (RPS[1], "f")];
+    assert_eq!(changed(&before, &namespace), expected(&written));
+}
+
 /// As most virtual machines are: what is not there is said, and the rest is done.
 #[test]
 fn what_a_machine_need_not_have_is_left() {
