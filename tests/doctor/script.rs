@@ -475,6 +475,7 @@ fn a_wrong_command_line_is_2() {
         &["--cpus", "0-x", "eth0"],
         &["--cpus", "3-0", "eth0"],
         &["--cpus", ",", "eth0"],
+        &["--only", "", "eth0"],
         &["--defer-irqs", "10", "eth0"],
         &["--busy-poll", "-1", "eth0"],
         &["eth0", "--busy-poll"],
