@@ -8,12 +8,30 @@ use super::figures::counted;
 use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
 use super::host::{Host, cpu_list, cpu_mask};
 
+/// Flows that RFS remembers over all queues: what the kernel's `scaling.rst` finds right
+/// for a server. They are active ones, far fewer than there are connections.
+const FLOWS: u64 = 32_768;
+
 pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     let Some(card) = default_card(host) else {
         return;
     };
     findings.extend(receive(host, demand, &card));
+    findings.extend(flow_steering(host, &card));
     findings.extend(send(host, demand, &card));
+}
+
+/// The NUMA node of the card; none where there is one for all, or where nobody says.
+pub(super) fn node(host: &Host) -> Option<u32> {
+    let device = format!("sys/class/net/{}/device", default_card(host)?);
+    let own = |folder: &str| host.number(&format!("{folder}/numa_node"));
+    let node = own(&device).or_else(|| own(&format!("{device}/..")))?;
+    u32::try_from(node).ok()
+}
+
+/// What mends queues and interrupts of a card at once.
+fn script(card: &str) -> Fix {
+    Fix::new(Place::Script, format!("webrocket-card {card}"))
 }
 
 /// The interface of the default route.
@@ -53,12 +71,7 @@ fn interrupt_cores(host: &Host, card: &str) -> BTreeSet<u32> {
 
 fn receive(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
     let queues = queues(host, card, "rx-");
-    let steered: BTreeSet<u32> = queues
-        .iter()
-        .filter_map(|queue| host.text(&format!("sys/class/net/{card}/queues/{queue}/rps_cpus")))
-        .filter_map(|mask| cpu_mask(&mask))
-        .flatten()
-        .collect();
+    let steered = steered(host, card, &queues);
     let interrupted = interrupt_cores(host, card);
     // A queue interrupts one core; with fewer cores than queues they share.
     let by_interrupt = match interrupted.len() {
@@ -86,12 +99,68 @@ fn receive(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
             .into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),
-            _ => vec![Fix::new(
-                Place::Tmpfiles,
-                format!("w /sys/class/net/{card}/queues/rx-*/rps_cpus - - - - {all}"),
-            )],
+            _ => vec![
+                script(card),
+                Fix::new(
+                    Place::Tmpfiles,
+                    format!("w /sys/class/net/{card}/queues/rx-*/rps_cpus - - - - {all}"),
+                ),
+            ],
         },
     })
+}
+
+/// RPS takes any core; with RFS beside it, that of the connection's shard.
+fn flow_steering(host: &Host, card: &str) -> Option<Finding> {
+    let queues = queues(host, card, "rx-");
+    let [entries] = host.sysctl("net.core.rps_sock_flow_entries")?;
+    let steered = steered(host, card, &queues);
+    let remembers = entries > 0
+        && queues.iter().all(|queue| {
+            let flows = format!("sys/class/net/{card}/queues/{queue}/rps_flow_cnt");
+            host.number(&flows).is_some_and(|flows| flows > 0)
+        });
+    let severity = Severity::Note.unless(steered.is_empty() || remembers);
+    let each = FLOWS / queues.len().max(1) as u64;
+    Some(Finding {
+        id: "flow-steering",
+        group: Group::Card,
+        severity,
+        affects: Affects::Deliveries,
+        found: match (steered.is_empty(), remembers) {
+            (true, _) => format!("{card}: RPS off"),
+            (_, true) => format!("{card}: RPS and RFS on"),
+            (_, false) => format!("{card}: RPS without RFS"),
+        },
+        wanted: "RFS where RPS is on".into(),
+        limits: "RPS picks a core by a hash; RFS picks the one on which the connection's shard \
+                 runs, so that what arrives is not handed on once more."
+            .into(),
+        fixes: match severity {
+            Severity::Ok => Vec::new(),
+            _ => vec![
+                script(card),
+                Fix::new(
+                    Place::Tmpfiles,
+                    format!("w /proc/sys/net/core/rps_sock_flow_entries - - - - {FLOWS}"),
+                ),
+                Fix::new(
+                    Place::Tmpfiles,
+                    format!("w /sys/class/net/{card}/queues/rx-*/rps_flow_cnt - - - - {each}"),
+                ),
+            ],
+        },
+    })
+}
+
+/// Cores that RPS hands the card's packets to.
+fn steered(host: &Host, card: &str, queues: &[String]) -> BTreeSet<u32> {
+    queues
+        .iter()
+        .filter_map(|queue| host.text(&format!("sys/class/net/{card}/queues/{queue}/rps_cpus")))
+        .filter_map(|mask| cpu_mask(&mask))
+        .flatten()
+        .collect()
 }
 
 fn send(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
@@ -128,20 +197,23 @@ fn send(host: &Host, demand: &Demand, card: &str) -> Option<Finding> {
         fixes: match severity {
             Severity::Ok => Vec::new(),
             // With more queues than cores the last ones are nobody's.
-            _ => queues
-                .iter()
-                .enumerate()
-                .take(cores.len())
-                .map(|(at, queue)| {
-                    let own: Vec<u32> = cores
+            _ => std::iter::once(script(card))
+                .chain(
+                    queues
                         .iter()
-                        .copied()
-                        .skip(at)
-                        .step_by(queues.len())
-                        .collect();
-                    let file = format!("/sys/class/net/{card}/queues/{queue}/xps_cpus");
-                    Fix::new(Place::Tmpfiles, format!("w {file} - - - - {}", mask(&own)))
-                })
+                        .enumerate()
+                        .take(cores.len())
+                        .map(|(at, queue)| {
+                            let own: Vec<u32> = cores
+                                .iter()
+                                .copied()
+                                .skip(at)
+                                .step_by(queues.len())
+                                .collect();
+                            let file = format!("/sys/class/net/{card}/queues/{queue}/xps_cpus");
+                            Fix::new(Place::Tmpfiles, format!("w {file} - - - - {}", mask(&own)))
+                        }),
+                )
                 .collect(),
         },
     })

@@ -1,5 +1,7 @@
 //! Processors: their speed, their memory, their clock, and who shares them.
 
+use std::collections::BTreeSet;
+
 use super::Demand;
 use super::figures::{counted, grouped};
 use super::finding::{Affects, Finding, Fix, Group, Place, Severity};
@@ -17,11 +19,15 @@ const FAST_CLOCKS: &[&str] = &[
 /// from which on a shard that waits for its core shows in the latencies.
 const STEAL_PERCENT_MAX: u64 = 1;
 
+/// Microseconds that a core may take to wake: about what a shard's own wake-up takes.
+const WAKE_UP_US_MAX: u64 = 50;
+
 pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     findings.extend(governor(host));
     findings.extend(clock(host));
     findings.extend(pinning(host, demand));
-    findings.extend(numa(host));
+    findings.extend(numa(host, demand));
+    findings.extend(idle_states(host));
     findings.extend(mitigations(host));
     findings.extend(steal(host));
 }
@@ -82,69 +88,119 @@ fn clock(host: &Host) -> Option<Finding> {
     })
 }
 
-/// Shard n stays on core n where there are cores enough.
+/// Shard n stays on the nth of the cores that the node may use, where they are enough.
 fn pinning(host: &Host, demand: &Demand) -> Option<Finding> {
     let allowed = host.cores()?;
-    let missing = (0..demand.shards).any(|core| !allowed.iter().any(|one| u64::from(*one) == core));
-    let first_cores = match demand.shards {
-        1 => "0".to_owned(),
-        shards => format!("0-{}", shards - 1),
-    };
-    let severity = match (demand.shards > allowed.len() as u64, missing) {
-        (true, _) => Severity::Note,
-        (false, missing) => Severity::Warning.unless(!missing),
-    };
+    let severity = Severity::Note.unless(demand.shards <= allowed.len() as u64);
     Some(Finding {
         id: "pinning",
         group: Group::Cores,
         severity,
         affects: Affects::Latency,
         found: format!("cores {}", host.status("Cpus_allowed_list")?),
-        wanted: format!("cores {first_cores}"),
-        limits: "Shard n stays on core n; a control group without that core refuses it. With \
-                 more shards than cores none is pinned, and they wait for each other."
+        wanted: counted(demand.shards, "core"),
+        limits: "Each shard stays on a core of its own. With more shards than cores none is \
+                 pinned, and they wait for each other."
             .into(),
-        fixes: match severity {
-            Severity::Warning => vec![Fix::new(Place::Unit, format!("AllowedCPUs={first_cores}"))],
-            _ => Vec::new(),
-        },
+        fixes: Vec::new(),
     })
 }
 
-fn numa(host: &Host) -> Option<Finding> {
-    let nodes = cpu_list(&host.text("sys/devices/system/node/online")?)?.len();
-    let severity = Severity::Note.unless(nodes <= 1);
+/// Shards of one node belong on one NUMA node, and best on that of the card.
+fn numa(host: &Host, demand: &Demand) -> Option<Finding> {
+    let folder = "sys/devices/system/node";
+    let nodes = cpu_list(&host.text(&format!("{folder}/online"))?)?;
+    let list = |node: &u32| host.text(&format!("{folder}/node{node}/cpulist"));
+    let allowed = host.cores()?;
+    let shards = match demand.shards > allowed.len() as u64 {
+        true => &allowed[..],
+        false => &allowed[..demand.shards as usize],
+    };
+    let used: Vec<u32> = nodes
+        .iter()
+        .copied()
+        .filter(|node| {
+            let cores = list(node).and_then(|list| cpu_list(&list));
+            cores.is_some_and(|cores| cores.iter().any(|core| shards.contains(core)))
+        })
+        .collect();
+    let card = super::card::node(host);
+    let near = used.len() == 1 && card.is_none_or(|card| used == [card]);
+    let severity = Severity::Note.unless(nodes.len() <= 1 || near);
+    let best = card.or(nodes.first().copied());
     Some(Finding {
         id: "numa",
         group: Group::Cores,
         severity,
         affects: Affects::Latency,
-        found: counted(nodes as u64, "node"),
-        wanted: "1".into(),
+        found: format!(
+            "{}, shards on {}{}",
+            counted(nodes.len() as u64, "node"),
+            counted(used.len() as u64, "node"),
+            card.map_or(String::new(), |card| format!(
+                ", the network card on {card}"
+            ))
+        ),
+        wanted: "shards on one node, that of the network card".into(),
         limits: "Shards hand messages to each other, and from one NUMA node to the next that \
                  takes two to three times as long. Let shards and the network card share one."
             .into(),
-        fixes: match (severity, cores_of_first_node(host)) {
-            (Severity::Note, Some(cores)) => vec![
-                Fix::new(Place::Unit, format!("CPUAffinity=0-{}", cores - 1)),
+        fixes: match (severity, best.and_then(|node| Some((node, list(&node)?)))) {
+            (Severity::Note, Some((node, list))) => vec![
+                Fix::new(Place::Unit, format!("CPUAffinity={}", own_cores(&list))),
                 Fix::new(Place::Unit, "NUMAPolicy=preferred"),
-                Fix::new(Place::Unit, "NUMAMask=0"),
+                Fix::new(Place::Unit, format!("NUMAMask={node}")),
             ],
             _ => Vec::new(),
         },
     })
 }
 
-/// How many cores, counted from 0 on, are the first node's; shards take the
-/// first ones. `None` where the numbering goes back and forth between nodes.
-fn cores_of_first_node(host: &Host) -> Option<usize> {
-    let cores = cpu_list(&host.text("sys/devices/system/node/node0/cpulist")?)?;
-    let count = cores
-        .iter()
-        .zip(0..)
-        .take_while(|(core, at)| *core == at)
-        .count();
-    (count > 1).then_some(count)
+/// Of a node's list as `0-15,32-47` the cores themselves: what follows are their second
+/// threads. A list as `0,2,4` counts core by core and is taken whole.
+fn own_cores(list: &str) -> &str {
+    match list.split_once(',') {
+        Some((first, _)) if first.contains('-') => first,
+        _ => list,
+    }
+}
+
+/// Sleep from which a core comes back late; a deep state saves power and costs that.
+fn idle_states(host: &Host) -> Option<Finding> {
+    let mut deepest = None;
+    let mut late = BTreeSet::new();
+    for core in host.cores()? {
+        let folder = format!("sys/devices/system/cpu/cpu{core}/cpuidle");
+        for state in host.names(&folder) {
+            let number = |file: &str| host.number(&format!("{folder}/{state}/{file}"));
+            let (Some(micros), Some(0)) = (number("latency"), number("disable")) else {
+                continue;
+            };
+            deepest = deepest.max(Some(micros));
+            if micros > WAKE_UP_US_MAX {
+                late.insert(state);
+            }
+        }
+    }
+    let severity = Severity::Note.unless(late.is_empty());
+    Some(Finding {
+        id: "idle-states",
+        group: Group::Cores,
+        severity,
+        affects: Affects::Latency,
+        found: format!("back within {} us", grouped(deepest?)),
+        wanted: format!("{WAKE_UP_US_MAX} us or less"),
+        limits: "A core that has nothing to do goes to sleep, and the first message after that \
+                 waits until it is back."
+            .into(),
+        fixes: late
+            .iter()
+            .map(|state| {
+                let file = format!("/sys/devices/system/cpu/cpu*/cpuidle/{state}/disable");
+                Fix::new(Place::Tmpfiles, format!("w {file} - - - - 1"))
+            })
+            .collect(),
+    })
 }
 
 /// Only those that make each system call dearer; the others cost little.

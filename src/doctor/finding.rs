@@ -92,6 +92,8 @@ pub enum Place {
     KernelCommandLine,
     /// `/etc/tmpfiles.d/webrocket.conf`, then `systemd-tmpfiles --create`.
     Tmpfiles,
+    /// `tuning/webrocket-card`, as root; `webrocket-card@.service` runs it at every boot.
+    Script,
 }
 
 impl Place {
@@ -102,6 +104,7 @@ impl Place {
             Self::Limits => "/etc/security/limits.d/webrocket.conf; log in anew",
             Self::Unit => "webrocket.service, [Service]; systemctl daemon-reload",
             Self::KernelCommandLine => "kernel command line; reboot",
+            Self::Script => "as root; `systemctl enable webrocket-card@CARD` keeps it",
             Self::Tmpfiles => "/etc/tmpfiles.d/webrocket.conf; systemd-tmpfiles --create",
         }
     }

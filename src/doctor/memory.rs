@@ -80,10 +80,13 @@ fn huge_pages(host: &Host) -> Option<Finding> {
             .into(),
         fixes: match severity {
             Severity::Ok => Vec::new(),
-            _ => vec![Fix::new(
-                Place::KernelCommandLine,
-                "transparent_hugepage=madvise",
-            )],
+            _ => vec![
+                Fix::new(
+                    Place::Tmpfiles,
+                    "w /sys/kernel/mm/transparent_hugepage/enabled - - - - madvise",
+                ),
+                Fix::new(Place::KernelCommandLine, "transparent_hugepage=madvise"),
+            ],
         },
     })
 }

@@ -23,6 +23,9 @@ const BUFFER_BYTES_MIN: u64 = 64 * 1024;
 /// Pages that an active connection is charged: one to send, one to receive.
 const PAGES_PER_CONNECTION: u64 = 2;
 
+/// What the tuning files set: packets that wait for one core.
+const PACKETS: u64 = 16_384;
+
 /// Entries that a finished connection keeps for a while (`TIME_WAIT`), as a
 /// share of the living: one in four.
 const CONNTRACK_SPARE: u64 = 4;
@@ -39,6 +42,8 @@ pub(super) fn check(host: &Host, demand: &Demand, findings: &mut Vec<Finding>) {
     findings.extend(buffers(host, "tcp-rmem", "net.ipv4.tcp_rmem"));
     findings.extend(buffers(host, "tcp-wmem", "net.ipv4.tcp_wmem"));
     findings.extend(socket_buffers(host));
+    findings.extend(packet_backlog(host));
+    findings.extend(busy_poll(host));
     findings.extend(conntrack(host, demand));
 }
 
@@ -208,6 +213,55 @@ fn socket_buffers(host: &Host) -> Option<Finding> {
                  none: tcp_rmem and tcp_wmem count."
             .into(),
         fixes: Vec::new(),
+    })
+}
+
+/// Only loopback and RPS queue packets here; a card's queues are read as they are.
+fn packet_backlog(host: &Host) -> Option<Finding> {
+    let [max] = host.sysctl("net.core.netdev_max_backlog")?;
+    let stat = host.text("proc/net/softnet_stat")?;
+    let dropped: u64 = stat
+        .lines()
+        .filter_map(|core| u64::from_str_radix(core.split_whitespace().nth(1)?, 16).ok())
+        .sum();
+    let severity = Severity::Warning.unless(dropped == 0 || max >= PACKETS);
+    Some(Finding {
+        id: "packet-backlog",
+        group: Group::Network,
+        severity,
+        affects: Affects::Deliveries,
+        found: format!(
+            "{} packets, {} dropped since boot",
+            grouped(max),
+            grouped(dropped)
+        ),
+        wanted: format!("none dropped, or {} packets", grouped(PACKETS)),
+        limits: "Packets that wait for a core, over loopback and with RPS. A full queue drops \
+                 them, and what was in them comes again after 200 ms."
+            .into(),
+        fixes: fix(severity, "net.core.netdev_max_backlog", PACKETS),
+    })
+}
+
+/// For programs that wait in `poll`, `select`, `epoll` or `recv`: rings don't.
+fn busy_poll(host: &Host) -> Option<Finding> {
+    let keys = ["net.core.busy_poll", "net.core.busy_read"];
+    let [[poll], [read]] = [host.sysctl(keys[0])?, host.sysctl(keys[1])?];
+    let severity = Severity::Note.unless(poll == 0 && read == 0);
+    Some(Finding {
+        id: "busy-poll",
+        group: Group::Network,
+        severity,
+        affects: Affects::Deliveries,
+        found: format!("busy_poll {poll} us, busy_read {read} us"),
+        wanted: "0, unless another program wants it".into(),
+        limits: "Lets a program that waits spin on the card's queue, which takes core time from \
+                 the shards. The node waits in rings that look at neither figure."
+            .into(),
+        fixes: match severity {
+            Severity::Ok => Vec::new(),
+            _ => keys.iter().map(|key| Fix::sysctl(key, 0)).collect(),
+        },
     })
 }
 

@@ -41,7 +41,8 @@ pub struct Config {
     pub storage_dir: PathBuf,
     /// Names the files in it.
     pub node_name: String,
-    /// How many shards; from 1 to [`SHARDS_MAX`]. Unpinned past the number of cores.
+    /// How many shards; from 1 to [`SHARDS_MAX`]. Each is pinned to one of the cores that
+    /// the process may use, in their order; none where there are more shards than cores.
     pub shards: u16,
     /// What the node and its vhosts grant; replaced by [`Node::reload`].
     pub quotas: Quotas,
@@ -132,8 +133,12 @@ impl Node {
         let store = DiskStore::open(&storage_dir, &node_name)?;
         let quotas = Arc::new(quotas);
         let (control, ports, anchor) = LoadedControl::load(shards, store, Arc::clone(&quotas))?;
-        let cores = available_parallelism().map_or(1, usize::from);
-        let pinned = usize::from(shards) <= cores;
+        // A quota may grant less than the cores that the process may use.
+        let granted = available_parallelism().map_or(1, usize::from);
+        let cores = match usize::from(shards) <= granted {
+            true => sys::allowed_cores(),
+            false => Vec::new(),
+        };
         let clock = Clock::start();
         let occupancy = Arc::new(Occupancy::default());
         let meters: Vec<Arc<ShardMeter>> = ports.iter().map(|_| Arc::default()).collect();
@@ -150,7 +155,7 @@ impl Node {
             .zip(backends)
             .zip(&meters)
             .map(|(((port, frontends), backends), meter)| {
-                let core = pinned.then_some(usize::from(port.id()));
+                let core = cores.get(usize::from(port.id())).copied();
                 Shard::start(
                     Seat {
                         port,

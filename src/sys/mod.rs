@@ -9,4 +9,4 @@ mod thread;
 pub use descriptors::raise_descriptor_limit;
 pub use eventfd::EventFd;
 pub use table::unshare_descriptors;
-pub use thread::thread_id;
+pub use thread::{allowed_cores, thread_id};

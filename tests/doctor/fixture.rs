@@ -21,6 +21,14 @@ const FIT: &[(&str, &str)] = &[
     ("proc/sys/fs/file-max", "4194304"),
     ("proc/sys/fs/file-nr", "1200\t0\t4194304"),
     ("proc/sys/net/core/somaxconn", "4096"),
+    ("proc/sys/net/core/busy_poll", "0"),
+    ("proc/sys/net/core/busy_read", "0"),
+    ("proc/sys/net/core/netdev_max_backlog", "1000"),
+    ("proc/sys/net/core/rps_sock_flow_entries", "0"),
+    (
+        "proc/net/softnet_stat",
+        "0000a1b2 00000000 00000003 00000000\n0000a1b3 00000000 00000000 00000000\n",
+    ),
     ("proc/sys/net/core/rmem_max", "212992"),
     ("proc/sys/net/core/wmem_max", "212992"),
     ("proc/sys/net/ipv4/tcp_max_syn_backlog", "4096"),
@@ -54,17 +62,25 @@ const FIT: &[(&str, &str)] = &[
         "Iface\tDestination\tGateway\neth0\t00000000\t0100000A\neth0\t0000000A\t00000000\n",
     ),
     ("proc/irq/40/effective_affinity_list", "0"),
+    ("proc/irq/40/smp_affinity_list", "0"),
     ("proc/irq/41/effective_affinity_list", "1"),
+    ("proc/irq/41/smp_affinity_list", "1"),
     ("proc/irq/42/effective_affinity_list", "2"),
+    ("proc/irq/42/smp_affinity_list", "2"),
     ("proc/irq/43/effective_affinity_list", "3"),
+    ("proc/irq/43/smp_affinity_list", "3"),
     ("sys/class/net/eth0/device/msi_irqs/40", "msix"),
     ("sys/class/net/eth0/device/msi_irqs/41", "msix"),
     ("sys/class/net/eth0/device/msi_irqs/42", "msix"),
     ("sys/class/net/eth0/device/msi_irqs/43", "msix"),
     ("sys/class/net/eth0/queues/rx-0/rps_cpus", "0"),
+    ("sys/class/net/eth0/queues/rx-0/rps_flow_cnt", "0"),
     ("sys/class/net/eth0/queues/rx-1/rps_cpus", "0"),
+    ("sys/class/net/eth0/queues/rx-1/rps_flow_cnt", "0"),
     ("sys/class/net/eth0/queues/rx-2/rps_cpus", "0"),
+    ("sys/class/net/eth0/queues/rx-2/rps_flow_cnt", "0"),
     ("sys/class/net/eth0/queues/rx-3/rps_cpus", "0"),
+    ("sys/class/net/eth0/queues/rx-3/rps_flow_cnt", "0"),
     ("sys/class/net/eth0/queues/tx-0/xps_cpus", "5"),
     ("sys/class/net/eth0/queues/tx-1/xps_cpus", "a"),
     (
@@ -75,6 +91,11 @@ const FIT: &[(&str, &str)] = &[
         "sys/devices/system/clocksource/clocksource0/current_clocksource",
         "tsc",
     ),
+    ("sys/devices/system/cpu/online", "0-3"),
+    ("sys/devices/system/cpu/cpu0/cpuidle/state0/latency", "0"),
+    ("sys/devices/system/cpu/cpu0/cpuidle/state0/disable", "0"),
+    ("sys/devices/system/cpu/cpu0/cpuidle/state1/latency", "50"),
+    ("sys/devices/system/cpu/cpu0/cpuidle/state1/disable", "0"),
     ("sys/devices/system/node/online", "0"),
     ("sys/devices/system/node/node0/cpulist", "0-3"),
     (
@@ -144,7 +165,7 @@ impl Fixture {
         self
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(path, text).expect("written");

@@ -1,6 +1,6 @@
 //! What `webrocket doctor` says of hosts that are in order, at each threshold
-//! and just past it, and that its lines are those of the tuning files. A host is
-//! a folder with the files that a kernel shows.
+//! and just past it, that its lines are those of the tuning files, and what
+//! `webrocket-card` writes. A host is a folder with the files that a kernel shows.
 
 mod ceiling;
 mod fixture;
@@ -12,5 +12,6 @@ mod fixture;
 mod program;
 mod report;
 mod runs;
+mod script;
 mod thresholds;
 mod tuning;

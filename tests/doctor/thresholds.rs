@@ -195,6 +195,33 @@ fn tcp_memory() {
 }
 
 #[test]
+fn packets_that_found_no_room() {
+    let max = "proc/sys/net/core/netdev_max_backlog";
+    let stat = "proc/net/softnet_stat";
+    // Hexadecimal, the second column, over all cores.
+    let dropped = "000000ff 00000000 00000001\n000000ff 0000000a 00000001\n";
+    judge("packet-backlog", stat, dropped, Warning);
+    for (packets, severity) in [("16383", Warning), ("16384", Fine)] {
+        let fixture = Fixture::with(&[(stat, dropped), (max, packets)]);
+        let finding = fixture.find("packet-backlog").expect("there");
+        assert_eq!(finding.severity, severity, "{packets}");
+        assert!(finding.found.ends_with("10 dropped since boot"));
+    }
+    // A network namespace of its own does not show it.
+    let namespace = Fixture::with(&[(stat, dropped)]).without(max);
+    assert!(namespace.find("packet-backlog").is_none());
+}
+
+#[test]
+fn busy_poll() {
+    for key in ["busy_poll", "busy_read"] {
+        let path = format!("proc/sys/net/core/{key}");
+        judge("busy-poll", &path, "0", Fine);
+        judge("busy-poll", &path, "1", Note);
+    }
+}
+
+#[test]
 fn conntrack() {
     let max = "proc/sys/net/netfilter/nf_conntrack_max";
     for (value, severity) in [
@@ -255,36 +282,88 @@ fn pinning() {
     for (list, severity) in [
         ("0-3", Fine),
         ("0-1,2-7", Fine),
-        ("1-4", Warning),
+        ("16-19", Fine),
         ("0-2", Note),
     ] {
         judge("pinning", "proc/self/status", &status(list), severity);
     }
-    for (shards, line) in [(1, "AllowedCPUs=0"), (2, "AllowedCPUs=0-1")] {
-        let fixture = Fixture::with(&[("proc/self/status", &status("2-5"))]);
-        let findings = fixture.examine_for(1, shards).findings;
-        let finding = findings.iter().find(|one| one.id == "pinning");
-        assert_eq!(finding.expect("there").fixes[0].line, line);
+}
+
+const ONLINE: &str = "sys/devices/system/node/online";
+const FIRST: &str = "sys/devices/system/node/node0/cpulist";
+const SECOND: &str = "sys/devices/system/node/node1/cpulist";
+const ALLOWED: &str = "proc/self/status";
+const CARD_NODE: &str = "sys/class/net/eth0/device/numa_node";
+
+#[test]
+fn numa_places_shards_beside_the_card() {
+    // The cores that the node may use, the card's NUMA node, and what comes of it.
+    for (allowed, card, severity) in [
+        ("0-3", "0", Fine),
+        ("0-3", "-1", Fine),
+        ("0-3", "1", Note),
+        ("16-31", "1", Fine),
+        ("16-31", "0", Note),
+        // Four shards stay on the first four.
+        ("12-31", "0", Fine),
+        ("13-31", "0", Note),
+        ("13-31", "-1", Note),
+    ] {
+        let fixture = Fixture::with(&[
+            (ONLINE, "0-1"),
+            (FIRST, "0-15"),
+            (SECOND, "16-31"),
+            (ALLOWED, &format!("Cpus_allowed_list:\t{allowed}\n")),
+            (CARD_NODE, card),
+        ]);
+        let finding = fixture.find("numa").expect("there");
+        assert_eq!(finding.severity, severity, "{allowed}, card on {card}");
     }
 }
 
 #[test]
-fn numa() {
-    let online = "sys/devices/system/node/online";
-    let first = "sys/devices/system/node/node0/cpulist";
-    judge("numa", online, "0-1", Note);
-    for (list, lines) in [
-        (
-            "0-15,32-47",
-            &["CPUAffinity=0-15", "NUMAPolicy=preferred", "NUMAMask=0"][..],
-        ),
-        ("0,2,4,6", &[]),
+fn numa_takes_the_cores_of_one_node() {
+    for (list, card, lines) in [
+        ("0-15,32-47", "0", ["0-15", "0"]),
+        ("0,2,4,6", "-1", ["0,2,4,6", "0"]),
+        ("0-15", "1", ["16-31", "1"]),
     ] {
-        let fixture = Fixture::with(&[(online, "0-1"), (first, list)]);
+        let fixture = Fixture::with(&[
+            (ONLINE, "0-1"),
+            (FIRST, list),
+            (SECOND, "16-31"),
+            (ALLOWED, "Cpus_allowed_list:\t6,16-19\n"),
+            (CARD_NODE, card),
+        ]);
         let fixes = fixture.find("numa").expect("there").fixes;
         let found: Vec<_> = fixes.iter().map(|fix| fix.line.as_str()).collect();
-        assert_eq!(found, lines, "{list}");
+        let affinity = format!("CPUAffinity={}", lines[0]);
+        let mask = format!("NUMAMask={}", lines[1]);
+        assert_eq!(
+            found,
+            [&*affinity, "NUMAPolicy=preferred", &*mask],
+            "{list}"
+        );
     }
+}
+
+#[test]
+fn idle_states() {
+    let latency = "sys/devices/system/cpu/cpu0/cpuidle/state1/latency";
+    judge("idle-states", latency, "50", Fine);
+    judge("idle-states", latency, "51", Note);
+    let deep = Fixture::with(&[(latency, "133")]);
+    let finding = deep.find("idle-states").expect("there");
+    let lines: Vec<_> = finding.fixes.iter().map(|fix| fix.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["w /sys/devices/system/cpu/cpu*/cpuidle/state1/disable - - - - 1"]
+    );
+    let disabled = "sys/devices/system/cpu/cpu0/cpuidle/state1/disable";
+    let off = Fixture::with(&[(latency, "133"), (disabled, "1")]);
+    assert_eq!(off.find("idle-states").expect("there").severity, Fine);
+    let guest = Fixture::fit().without("sys/devices/system/cpu/cpu0/cpuidle");
+    assert!(guest.find("idle-states").is_none());
 }
 
 #[test]
@@ -330,10 +409,57 @@ fn receiving_on_fewer_cores_than_shards() {
     }
     let fixture = Fixture::with(&[(irq, "2")]);
     let fixes = fixture.find("receive-queues").expect("there").fixes;
-    assert_eq!(fixes[0].place, Place::Tmpfiles);
+    let found: Vec<_> = fixes
+        .iter()
+        .map(|fix| (fix.place, fix.line.as_str()))
+        .collect();
     assert_eq!(
-        fixes[0].line,
-        "w /sys/class/net/eth0/queues/rx-*/rps_cpus - - - - f"
+        found,
+        [
+            (Place::Script, "webrocket-card eth0"),
+            (
+                Place::Tmpfiles,
+                "w /sys/class/net/eth0/queues/rx-*/rps_cpus - - - - f"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn rps_without_rfs() {
+    let rps = ("sys/class/net/eth0/queues/rx-2/rps_cpus", "f");
+    let entries = "proc/sys/net/core/rps_sock_flow_entries";
+    let flows = |queue: u8| format!("sys/class/net/eth0/queues/rx-{queue}/rps_flow_cnt");
+    let [zero, one, two, three] = [0, 1, 2, 3].map(flows);
+    let files = [
+        rps,
+        (entries, "32768"),
+        (&zero, "8192"),
+        (&one, "8192"),
+        (&two, "8192"),
+        (&three, "8192"),
+    ];
+    let severity = |files: &[(&str, &str)]| {
+        let finding = Fixture::with(files).find("flow-steering");
+        finding.expect("there").severity
+    };
+    assert_eq!(severity(&files), Fine);
+    // Each of its files can be what is missing.
+    for missing in 1..files.len() {
+        let mut files = files;
+        files[missing].1 = "0";
+        assert_eq!(severity(&files), Note, "{}", files[missing].0);
+    }
+    assert_eq!(severity(&[(entries, "0")]), Fine, "RPS off needs no RFS");
+    let fixes = Fixture::with(&[rps]).find("flow-steering").expect("there");
+    let lines: Vec<_> = fixes.fixes.iter().map(|fix| fix.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        [
+            "webrocket-card eth0",
+            "w /proc/sys/net/core/rps_sock_flow_entries - - - - 32768",
+            "w /sys/class/net/eth0/queues/rx-*/rps_flow_cnt - - - - 8192",
+        ]
     );
 }
 
@@ -366,6 +492,7 @@ fn sending_without_xps() {
     assert_eq!(
         lines,
         [
+            "webrocket-card eth0",
             "w /sys/class/net/eth0/queues/tx-0/xps_cpus - - - - 5",
             "w /sys/class/net/eth0/queues/tx-1/xps_cpus - - - - a",
         ]
