@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::stage::Stage;
 
 /// So many pairs of a quiet turn and one under attack.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const QUIET: Duration = Duration::from_millis(140);
 const ATTACK: Duration = Duration::from_millis(200);
 /// What the attack left behind is dealt with; not measured.
@@ -21,8 +21,8 @@ pub(crate) const ATTACKED: Duration = ATTACK.saturating_mul(ROUNDS as u32);
 
 /// Connections that measure, on all shards.
 const BYSTANDERS: usize = 4;
-/// Between two of their broadcasts.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Between two of their broadcasts: some four hundred a turn, for a p99 to mean something.
+const PAUSE: Duration = Duration::from_micros(300);
 
 /// A broker that is slower than this under attack has failed.
 const TIMES_MAX: f64 = 20.0;
