@@ -196,8 +196,9 @@ impl Pump {
         let vhost = connection.vhost();
         match &mut connection.role {
             Role::Frontend(_) => {
-                if matches!(why, Doom::Slow | Doom::Crowded) {
-                    self.io.forget_queue(conn);
+                match why {
+                    Doom::Slow | Doom::Crowded => self.io.forget_queue(conn),
+                    _ => self.hub.give_rest(conn, &mut self.io),
                 }
                 let (code, reason) = match why {
                     Doom::Slow => {
