@@ -14,7 +14,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use raw::{Raw, TEXT, masked};
+use raw::{CLOSE, Raw, TEXT, masked};
 use serde_json::json;
 use support::{Broker, Browser, unhurried};
 use webrocket::limits::CONFIGURED_CORK_MAX;
@@ -180,10 +180,14 @@ fn answers_do_not_wait_and_come_behind_what_was_published() {
 #[test]
 fn who_is_sent_away_gets_what_was_published_before_the_reason() {
     type End = fn(&Broker, &mut Raw) -> u16;
-    let ends: [(&str, End); 3] = [
-        ("too large", |_, raw| {
-            raw.send_text(&"x".repeat(2_000_000));
-            1009
+    let ends: [(&str, End); 4] = [
+        ("no such opcode", |_, raw| {
+            raw.send(0x83, b"");
+            1002
+        }),
+        ("its own close frame", |_, raw| {
+            raw.send(CLOSE, &1000u16.to_be_bytes());
+            1000
         }),
         ("vhost deleted", |broker, _| {
             broker.delete_vhost("/test");
