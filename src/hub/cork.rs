@@ -16,7 +16,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Hub;
-use super::batch::Batch;
+use super::batch::SpareBatches;
 use super::channel::Local;
 use crate::limits::{CORKED_BYTES_MAX, CORKED_BYTES_PER_VHOST_MAX};
 use crate::meter::Moment;
@@ -47,7 +47,7 @@ impl Gathered {
         local: &mut Local,
         key: u32,
         published: Published<'_>,
-        spare: &mut Vec<Box<Batch>>,
+        spare: &mut SpareBatches,
     ) {
         let Published {
             seq,
@@ -59,7 +59,7 @@ impl Gathered {
         let batch = local.current.get_or_insert_with(|| {
             self.channels.push(key);
             self.subscribers += local.subscribers.len();
-            spare.pop().unwrap_or_default()
+            spare.take()
         });
         batch.append(seq, frame, custom, accepted);
     }
@@ -111,7 +111,7 @@ impl Corks {
         published: Published<'_>,
         now_us: u64,
         next: &mut Gathered,
-        batches: &mut Vec<Box<Batch>>,
+        batches: &mut SpareBatches,
     ) {
         let vhost = local.vhost;
         if self.all_open || self.opened.contains(&vhost) {

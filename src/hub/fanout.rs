@@ -13,7 +13,7 @@
 
 use slab::Slab;
 
-use super::batch::Batch;
+use super::batch::{Batch, SpareBatches};
 use super::channel::Local;
 use super::cork::{Corks, Gathered, Published};
 use super::deflate::Deflaters;
@@ -41,19 +41,11 @@ pub(super) struct FanOut {
     /// Which channel of `frozen`, and which of its subscribers, comes next.
     channel: usize,
     subscriber: usize,
-    /// Empty batches with their buffers, so that an idle channel holds none.
-    #[expect(
-        clippy::vec_box,
-        reason = "they move between here and the channels as they are"
-    )]
-    spare: Vec<Box<Batch>>,
+    spare: SpareBatches,
     deflaters: Deflaters,
     /// For joining frames of several channels.
     joined: Vec<u8>,
 }
-
-/// Empty batches kept: as many channels as are busy in one turn.
-const SPARE_BATCHES_MAX: usize = 64;
 
 impl FanOut {
     /// Whether a subscriber that moved between these places escapes the running fan-out.
@@ -225,11 +217,8 @@ impl Hub {
     fn thaw(&mut self) {
         let mut frozen = std::mem::take(&mut self.fan_out.frozen);
         for key in frozen.drain(..) {
-            if let Some(mut batch) = self.locals[key as usize].frozen.take()
-                && self.fan_out.spare.len() < SPARE_BATCHES_MAX
-            {
-                batch.clear();
-                self.fan_out.spare.push(batch);
+            if let Some(batch) = self.locals[key as usize].frozen.take() {
+                self.fan_out.spare.keep(batch);
             }
             self.release_if_idle(key);
         }

@@ -84,7 +84,9 @@ fn expect_at(world: &mut World, now_us: u64, slot: u32, events: &str) {
 #[test]
 fn what_comes_within_the_cork_goes_in_one_piece_when_it_opens() {
     let mut world = corked(CORK_US);
-    (0..3).for_each(|slot| drop(world.subscribe(slot)));
+    for slot in 0..3 {
+        world.subscribe(slot);
+    }
     world.forget();
     assert_eq!(world.hub.uncork_in_us(0), None);
     world.at(1_000);
@@ -164,7 +166,9 @@ fn an_answer_comes_behind_what_was_published_and_others_still_wait() {
 #[test]
 fn who_joins_hears_nothing_of_before_and_who_leaves_all_of_it() {
     let mut world = corked(CORK_US);
-    (0..3).for_each(|slot| drop(world.subscribe(slot)));
+    for slot in 0..3 {
+        world.subscribe(slot);
+    }
     world.connect(3, VHOST);
     world.forget();
     world.say(0, "room", "a");
@@ -227,7 +231,9 @@ fn members_come_and_go_in_their_places_among_the_events() {
 #[test]
 fn what_ends_a_channel_or_a_session_comes_behind_what_was_published() {
     let mut world = corked(CORK_US);
-    (0..3).for_each(|slot| drop(world.subscribe(slot)));
+    for slot in 0..3 {
+        world.subscribe(slot);
+    }
     world.forget();
     world.say(0, "room", "a");
     world.hub.give_rest(conn(2), &mut world.port);
@@ -340,7 +346,7 @@ fn what_is_published_before_the_freeze_goes_with_what_waited() {
 struct Stack {
     corks: Corks,
     next: Gathered,
-    batches: Vec<Box<Batch>>,
+    batches: SpareBatches,
     seq: u64,
 }
 
