@@ -139,6 +139,15 @@ pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// one message to each joiner. Past it: 403 to the joiner.
 pub const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Bytes of frames that wait on one shard under a vhost's cork. A hundred small
+/// frames in one `send` cost a fiftieth each, so more saves nothing, and larger
+/// pieces find more sockets full. Past it: the cork opens.
+pub const CORKED_BYTES_PER_VHOST_MAX: usize = 64 * 1024;
+
+/// Bytes of frames that wait on one shard under all corks: those of sixty-four
+/// busy vhosts, or of thousands with a little each. Past it: all corks open.
+pub const CORKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 // ---------------------------------------------------------------- shards and rings
 
 /// Shards of one node. Envelopes carry a shard in 16 bits and each shard holds
@@ -305,6 +314,11 @@ pub const CONFIGURED_OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Most subscriptions of one session that the configuration may allow: each of
 /// its messages looks through them, 24 bytes apiece. Past it: refused at start.
 pub const CONFIGURED_SUBSCRIPTIONS_MAX: usize = 8_192;
+
+/// Longest cork that the configuration may give a vhost: a tenth of a second is
+/// what people begin to notice, and by then nearly all is saved. Past it: refused
+/// at start.
+pub const CONFIGURED_CORK_MAX: Duration = Duration::from_millis(100);
 
 // ---------------------------------------------------------------- control
 
@@ -548,6 +562,9 @@ const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 // A turn ends with the frame that passes its bound.
 const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
+// So what one session is given of one freeze is bounded as a turn is.
+const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= CORKED_BYTES_MAX);
 const _: () = assert!(UPGRADE_BYTES_MAX <= READ_BYTES_MAX);
 const _: () = assert!(READ_BYTES_MAX < RECEIVE_BUFFER_BYTES);
 const _: () = assert!(HEARTBEAT_EXPIRY.as_millis() == 3 * HEARTBEAT_INTERVAL.as_millis());

@@ -12,7 +12,8 @@ use webrocket::wire::frame::{Opcode, write_client_frame};
 use crate::machine;
 use crate::peers::{Exchange, open};
 
-/// Argument that makes this program a broker with so many channels besides `room`.
+/// Argument that makes this program a broker with so many channels besides `room`
+/// and a cork of so many milliseconds.
 pub(crate) const SERVE_FLAG: &str = "--broker";
 
 const VHOST: &str = "/bench";
@@ -25,9 +26,11 @@ pub(crate) struct Place {
 }
 
 /// Is a broker with one shard until killed.
-pub(crate) fn serve(channels: usize) -> io::Result<()> {
+pub(crate) fn serve(channels: usize, cork_ms: u64) -> io::Result<()> {
     machine::pin_to_core(machine::SERVER_CORE)?;
     let storage = tempfile::tempdir()?;
+    let mut quotas = unbounded();
+    quotas.default.cork = Duration::from_millis(cork_ms);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let node = Node::start(Config {
         websocket_addr: any,
@@ -36,7 +39,7 @@ pub(crate) fn serve(channels: usize) -> io::Result<()> {
         storage_dir: storage.path().into(),
         node_name: "bench".into(),
         shards: 1,
-        quotas: unbounded(),
+        quotas,
         drain_window: Duration::ZERO,
         tls: None,
     })

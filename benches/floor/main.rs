@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench floor` measures 1,000 connections; `-- --connections
 //! 10000 --samples 9` others, `-- --only echo` (or `fan-out`, `memory`) one load;
-//! `-- --only growth` how a delivery's cost grows to ten times the connections.
+//! `-- --only growth` how a delivery's cost grows to ten times the connections;
+//! `-- --only cork` what it costs where events wait for each other.
 //! Without `--bench` (as `cargo test --benches` runs it) everything is tiny and
 //! only has to work.
 //!
@@ -39,6 +40,8 @@ struct Plan {
     fanout: FanoutLoad,
     /// 5,000 events a second, five every millisecond.
     joined: FanoutLoad,
+    /// 200 events a second, without a cork and with one.
+    corked: FanoutLoad,
     /// Frontends that do nothing, for the memory of each.
     idle: usize,
     /// The name of the one load to measure; all where there is none.
@@ -63,8 +66,9 @@ fn main() -> io::Result<()> {
         [flag, reactor, role] if *flag == server::SERVE_FLAG => {
             return server::serve(Reactor::parse(reactor)?, Role::parse(role)?);
         }
-        [flag, channels] if *flag == broker::SERVE_FLAG => {
-            return broker::serve(channels.parse().map_err(io::Error::other)?);
+        [flag, channels, cork_ms] if *flag == broker::SERVE_FLAG => {
+            let cork_ms = cork_ms.parse().map_err(io::Error::other)?;
+            return broker::serve(channels.parse().map_err(io::Error::other)?, cork_ms);
         }
         _ => {}
     }
@@ -89,6 +93,9 @@ fn run(plan: &Plan) -> io::Result<()> {
     }
     if wanted("memory") {
         memory(plan)?;
+    }
+    if plan.only.as_deref() == Some("cork") || plan.connections < FEW {
+        print!("{}", cork(plan)?);
     }
     // Takes as long as all others together.
     if plan.only.as_deref() == Some("growth") || plan.connections < FEW {
@@ -136,6 +143,19 @@ fn fan_out(plan: &Plan) -> io::Result<(Report, Report)> {
         joined.add("broker, 5000/s", heavy);
     }
     Ok((fanout, joined))
+}
+
+/// The same load, by turns without a cork and with short and long ones.
+fn cork(plan: &Plan) -> io::Result<Report> {
+    let mut report = Report::new("cork", "delivery", plan.connections);
+    for _ in 0..plan.samples {
+        for (name, cork_ms) in [("none, 200/s", 0), ("10 ms", 10), ("50 ms", 50)] {
+            let (server, place) = server::start_corked_broker(0, cork_ms)?;
+            let cost = load::broker_fanout(&server, &place, plan.connections, &plan.corked)?;
+            report.add(name, cost);
+        }
+    }
+    Ok(report)
 }
 
 /// What a delivery costs with ten times the connections, over what it costs with
@@ -190,6 +210,11 @@ fn full(args: &[String]) -> Plan {
             burst: 5,
             pace: Duration::from_millis(1),
         },
+        corked: FanoutLoad {
+            rounds: 400,
+            burst: 1,
+            pace: Duration::from_millis(5),
+        },
         idle: number(args, "--idle").unwrap_or(15_000),
         only: value(args, "--only").map(ToOwned::to_owned),
     }
@@ -211,6 +236,11 @@ fn tiny() -> Plan {
             rounds: 10,
             burst: 5,
             pace: Duration::from_millis(1),
+        },
+        corked: FanoutLoad {
+            rounds: 10,
+            burst: 1,
+            pace: Duration::from_millis(5),
         },
         idle: 100,
         only: None,

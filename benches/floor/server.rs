@@ -107,7 +107,13 @@ pub(crate) fn start(reactor: Reactor, role: Role) -> io::Result<Server> {
 
 /// Starts a broker with so many channels besides `room`.
 pub(crate) fn start_broker(channels: usize) -> io::Result<(Server, Place)> {
-    let (mut server, line) = spawn(&[broker::SERVE_FLAG, &channels.to_string()])?;
+    start_corked_broker(channels, 0)
+}
+
+/// The same, where what is published waits for so many milliseconds.
+pub(crate) fn start_corked_broker(channels: usize, cork_ms: u64) -> io::Result<(Server, Place)> {
+    let (channels, cork_ms) = (channels.to_string(), cork_ms.to_string());
+    let (mut server, line) = spawn(&[broker::SERVE_FLAG, &channels, &cork_ms])?;
     let place = Place::parse(&line)?;
     server.addr = place.frontends;
     Ok((server, place))

@@ -151,6 +151,33 @@ impl Batch {
     }
 }
 
+/// Empty batches with their buffers, so that an idle channel holds none.
+#[derive(Default)]
+pub(super) struct SpareBatches(
+    #[expect(
+        clippy::vec_box,
+        reason = "they move between here and the channels as they are"
+    )]
+    Vec<Box<Batch>>,
+);
+
+/// Empty batches kept: as many channels as are busy in one turn.
+const SPARE_BATCHES_MAX: usize = 64;
+
+impl SpareBatches {
+    pub(super) fn take(&mut self) -> Box<Batch> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps the batch for the next channel, where there is room.
+    pub(super) fn keep(&mut self, mut batch: Box<Batch>) {
+        if self.0.len() < SPARE_BATCHES_MAX {
+            batch.clear();
+            self.0.push(batch);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

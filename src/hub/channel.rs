@@ -7,18 +7,21 @@ use super::deflate::Compressing;
 use super::session::Subscription;
 use super::{Effects, Hub};
 use crate::meter::VhostMeter;
-use crate::model::{ChannelId, ChannelName, ShardId};
+use crate::model::{ChannelId, ChannelName, ShardId, VhostId};
 
 /// A channel as far as it has subscribers on this shard.
 pub(super) struct Local {
     pub(super) id: ChannelId,
     pub(super) name: ChannelName,
     pub(super) home: ShardId,
+    pub(super) vhost: VhostId,
+    /// Microseconds for which its frames may wait for others; 0 for not at all.
+    pub(super) cork_us: u32,
     /// What this shard counts of its vhost.
     pub(super) meter: Arc<VhostMeter>,
     /// Two need no memory of their own.
     pub(super) subscribers: SmallVec<[Subscriber; 2]>,
-    /// Frames of this turn.
+    /// Frames of this turn, or since the vhost's cork has closed.
     pub(super) current: Option<Box<Batch>>,
     /// Frames that are being sent.
     pub(super) frozen: Option<Box<Batch>>,
@@ -56,6 +59,8 @@ impl Hub {
                 id: channel,
                 name,
                 home,
+                vhost: session.vhost,
+                cork_us: self.registry.cork_us(session.vhost),
                 meter: Arc::clone(&session.meter),
                 subscribers: SmallVec::new(),
                 current: None,

@@ -259,7 +259,7 @@ impl Hub {
                 }
             }
             Change::QuotasReplaced { quotas } => {
-                self.registry.set_quotas(quotas);
+                self.set_quotas(quotas);
                 fx.quotas_replaced();
             }
             Change::WorkerJoined { vhost, peer } => {
@@ -280,6 +280,7 @@ impl Hub {
 
     fn delete_vhost(&mut self, vhost: VhostId, fx: &mut impl Effects) {
         let channels: SmallVec<[_; 8]> = self.registry.remove_vhost(vhost).into_iter().collect();
+        self.remove_cork(vhost, &channels);
         for channel in channels {
             self.homes.remove(&channel.id);
         }

@@ -4,7 +4,8 @@
 //! `current` batch of its channel. At the end of the turn the batches freeze,
 //! and each subscriber is given its channel's whole batch in one piece. Where
 //! a turn's budget ends amid a large channel, the next turn goes on; frames
-//! published meanwhile gather in new `current` batches.
+//! published meanwhile gather in new `current` batches. Where a vhost has a cork
+//! its frames gather longer than a turn (`cork.rs`).
 //!
 //! A session's `seen` is the sequence number up to which it has been given
 //! everything meant for it. So a session with frames of its own, with several
@@ -12,24 +13,27 @@
 
 use slab::Slab;
 
-use super::batch::Batch;
+use super::batch::{Batch, SpareBatches};
 use super::channel::Local;
+use super::cork::{Corks, Gathered, Published};
 use super::deflate::Deflaters;
 use super::session::Session;
 use super::{Effects, Hub};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::meter::Moment;
+use crate::model::VhostId;
 
 /// Batches that wait for their turn to be sent.
 #[derive(Default)]
 pub(super) struct FanOut {
     /// The last sequence number given out.
     seq: u64,
-    /// Channels with a `current` batch.
-    gathering: Vec<u32>,
-    gathered_bytes: usize,
-    /// Subscribers of the channels in `gathering`.
-    gathered_subscribers: usize,
+    /// Channels with a `current` batch that is sent next.
+    gathered: Gathered,
+    /// Those whose batches wait.
+    corks: Corks,
+    /// When the turn began, on the node's clock.
+    now_us: u64,
     /// Channels with a `frozen` batch, being served in this order.
     frozen: Vec<u32>,
     /// The sequence number of the last frozen frame.
@@ -37,19 +41,11 @@ pub(super) struct FanOut {
     /// Which channel of `frozen`, and which of its subscribers, comes next.
     channel: usize,
     subscriber: usize,
-    /// Empty batches with their buffers, so that an idle channel holds none.
-    #[expect(
-        clippy::vec_box,
-        reason = "they move between here and the channels as they are"
-    )]
-    spare: Vec<Box<Batch>>,
+    spare: SpareBatches,
     deflaters: Deflaters,
     /// For joining frames of several channels.
     joined: Vec<u8>,
 }
-
-/// Empty batches kept: as many channels as are busy in one turn.
-const SPARE_BATCHES_MAX: usize = 64;
 
 impl FanOut {
     /// Whether a subscriber that moved between these places escapes the running fan-out.
@@ -74,32 +70,58 @@ impl FanOut {
             return;
         }
         self.seq += 1;
-        self.gathered_bytes += frame.len();
-        let batch = local.current.get_or_insert_with(|| {
-            self.gathering.push(key);
-            self.gathered_subscribers += local.subscribers.len();
-            self.spare.pop().unwrap_or_default()
-        });
-        batch.append(self.seq, frame, custom, accepted);
+        let published = Published {
+            seq: self.seq,
+            frame,
+            custom,
+            accepted,
+        };
+        let (next, batches) = (&mut self.gathered, &mut self.spare);
+        if local.cork_us == 0 {
+            next.append(local, key, published, batches);
+        } else {
+            let now_us = self.now_us;
+            self.corks
+                .append(local, key, published, now_us, next, batches);
+        }
+    }
+
+    /// A turn begins: what has waited long enough is sent in it.
+    pub(super) fn set_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.corks.open_due(now_us, &mut self.gathered);
+    }
+
+    pub(super) fn next_uncork_us(&self) -> Option<u64> {
+        self.corks.due_us()
+    }
+
+    pub(super) fn uncork(&mut self, vhost: VhostId) {
+        self.corks.open(vhost, &mut self.gathered);
+    }
+
+    pub(super) fn uncork_all(&mut self) {
+        self.corks.open_all(&mut self.gathered);
     }
 
     fn gathered_deliveries(&self) -> usize {
         if self.frozen.is_empty() {
-            self.gathered_subscribers
+            self.gathered.subscribers
         } else {
             usize::MAX
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.gathering.is_empty() && self.frozen.is_empty()
+        self.gathered.channels.is_empty() && self.frozen.is_empty()
     }
 }
 
 impl Hub {
     /// Whether so much waits to be sent that no more should come in this turn.
+    /// What waits under corks is not meant: it is bounded by itself.
     pub fn is_saturated(&self) -> bool {
-        self.fan_out.gathered_bytes >= BATCH_BYTES_MAX
+        self.fan_out.gathered.bytes >= BATCH_BYTES_MAX
     }
 
     /// About how many subscribers the frames gathered so far go to; the largest
@@ -174,10 +196,11 @@ impl Hub {
 
     fn freeze(&mut self) {
         let fan_out = &mut self.fan_out;
-        std::mem::swap(&mut fan_out.gathering, &mut fan_out.frozen);
+        std::mem::swap(&mut fan_out.gathered.channels, &mut fan_out.frozen);
+        fan_out.gathered.bytes = 0;
+        fan_out.gathered.subscribers = 0;
         fan_out.frozen_until = fan_out.seq;
-        fan_out.gathered_bytes = 0;
-        fan_out.gathered_subscribers = 0;
+        fan_out.corks.close_again();
         fan_out.channel = 0;
         fan_out.subscriber = 0;
         for &key in &fan_out.frozen {
@@ -194,11 +217,8 @@ impl Hub {
     fn thaw(&mut self) {
         let mut frozen = std::mem::take(&mut self.fan_out.frozen);
         for key in frozen.drain(..) {
-            if let Some(mut batch) = self.locals[key as usize].frozen.take()
-                && self.fan_out.spare.len() < SPARE_BATCHES_MAX
-            {
-                batch.clear();
-                self.fan_out.spare.push(batch);
+            if let Some(batch) = self.locals[key as usize].frozen.take() {
+                self.fan_out.spare.keep(batch);
             }
             self.release_if_idle(key);
         }
@@ -209,12 +229,12 @@ impl Hub {
     /// Queues all that was published to the session so far, so that a frame of
     /// its own comes behind it.
     pub(super) fn catch_up(&mut self, slot: u32, fx: &mut impl Effects) {
-        if self.fan_out.is_idle() {
-            return;
-        }
         let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
             return;
         };
+        if self.fan_out.is_idle() && !self.fan_out.corks.holds(session.vhost) {
+            return;
+        }
         let joined = &mut self.fan_out.joined;
         joined.clear();
         let delivered = join(&self.locals, session, Local::frozen, joined)
@@ -272,32 +292,13 @@ impl Local {
 
 #[cfg(test)]
 mod tests {
-    use super::super::channel::Subscriber;
-    use super::super::deflate::Compressing;
+    use super::super::tests::local;
     use super::*;
-    use crate::model::{ChannelId, ChannelName};
-
-    fn channel(subscribers: u32) -> Local {
-        let subscribed = (0..subscribers).map(|slot| Subscriber {
-            slot,
-            hidden: false,
-        });
-        Local {
-            id: ChannelId(u64::from(subscribers)),
-            name: ChannelName::parse("room").expect("a name"),
-            home: 0,
-            meter: Default::default(),
-            subscribers: subscribed.collect(),
-            current: None,
-            frozen: None,
-            compressing: Compressing::default(),
-        }
-    }
 
     #[test]
     fn counts_the_subscribers_of_each_busy_channel_once() {
         let mut locals = Slab::new();
-        let keys = [31, 1, 0].map(|count| locals.insert(channel(count)) as u32);
+        let keys = [31, 1, 0].map(|count| locals.insert(local(VhostId(1), count)) as u32);
         let mut fan_out = FanOut::default();
         for (key, expected) in [(0, 31), (0, 31), (1, 32), (2, 32)] {
             fan_out.gather(&mut locals, keys[key], b"frame", true, Moment::default());
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn frames_under_way_let_nothing_be_sent_between() {
         let mut locals = Slab::new();
-        let key = locals.insert(channel(1)) as u32;
+        let key = locals.insert(local(VhostId(1), 1)) as u32;
         let mut fan_out = FanOut {
             frozen: vec![key],
             ..FanOut::default()

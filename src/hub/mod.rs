@@ -10,6 +10,7 @@ mod batch;
 mod busy;
 mod channel;
 mod command;
+mod cork;
 mod deflate;
 mod delivery;
 mod effects;
@@ -22,6 +23,8 @@ pub mod question;
 mod registry;
 mod roster;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod trigger;
 
@@ -131,12 +134,16 @@ impl Hub {
     /// What the node grants from now on. Who has more already keeps it.
     pub fn set_quotas(&mut self, quotas: Arc<Quotas>) {
         self.registry.set_quotas(quotas);
+        self.replace_corks();
     }
 
     /// Tells the time, in milliseconds since the Unix epoch, and forgets tokens
-    /// whose time is over; `turn` is the same moment on the node's clock.
-    pub fn set_time(&mut self, now_ms: u64, turn: Moment, fx: &mut impl Effects) {
-        self.turn = turn;
+    /// whose time is over; `turn_us` is the same moment on the node's clock, in
+    /// microseconds. Frames whose cork opens by then are sent by the next
+    /// [`Self::flush`].
+    pub fn set_time(&mut self, now_ms: u64, turn_us: u64, fx: &mut impl Effects) {
+        self.turn = Moment::from_us(turn_us);
+        self.fan_out.set_time(turn_us);
         self.busy.set_time(now_ms);
         while let Some(token) = self.tokens.expire(now_ms) {
             let token = Box::new(token);
@@ -165,6 +172,14 @@ impl Hub {
             && session.subscriptions.is_empty()
         {
             session.deflate = deflate;
+        }
+    }
+
+    /// The connection is to be closed in order: what was published to it so far,
+    /// under a cork or in this turn, goes out before the reason.
+    pub fn give_rest(&mut self, conn: ConnId, fx: &mut impl Effects) {
+        if self.session(conn).is_some() {
+            self.catch_up(conn.slot, fx);
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHasher};
 use subtle::ConstantTimeEq;
 
-use crate::limits::{CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX};
+use crate::limits::{
+    CONFIGURED_CORK_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_SUBSCRIPTIONS_MAX,
+};
 use crate::meter::VhostMeter;
 use crate::model::{
     AccessToken, ChannelId, ChannelKind, ChannelName, Quotas, ShardId, SingleAccessToken, VhostId,
@@ -87,6 +89,13 @@ impl Registry {
     pub fn quota(&self, vhost: VhostId) -> &VhostQuota {
         let known = self.vhosts.get(&vhost);
         known.map_or(&self.default_quota, |vhost| &vhost.quota)
+    }
+
+    /// Microseconds for which the vhost's frames may wait; none wait for a vhost
+    /// that is gone.
+    pub(super) fn cork_us(&self, vhost: VhostId) -> u32 {
+        let cork = self.vhosts.get(&vhost).map(|known| known.quota.cork);
+        cork.unwrap_or_default().as_micros() as u32
     }
 
     pub(super) fn set_quotas(&mut self, quotas: Arc<Quotas>) {
@@ -182,6 +191,7 @@ fn bounded(quota: &VhostQuota) -> VhostQuota {
         message_bytes_max: quota
             .message_bytes_max
             .min(CONFIGURED_MESSAGE_BYTES_MAX as u32),
+        cork: quota.cork.min(CONFIGURED_CORK_MAX),
         ..quota.clone()
     }
 }
@@ -205,6 +215,8 @@ fn spread(hash: u64, shards: u16) -> ShardId {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn path(path: &str) -> VhostPath {
@@ -251,6 +263,7 @@ mod tests {
         quotas.default.message_bytes_max = u32::MAX;
         quotas.default.subscriptions_max = u32::MAX;
         quotas.default.outbox_bytes_max = u32::MAX;
+        quotas.default.cork = Duration::MAX;
         registry.set_quotas(Arc::new(quotas));
         let quota = registry.quota(VhostId(1));
         assert_eq!(
@@ -261,6 +274,7 @@ mod tests {
             quota.subscriptions_max as usize,
             CONFIGURED_SUBSCRIPTIONS_MAX
         );
+        assert_eq!(quota.cork, CONFIGURED_CORK_MAX);
         // Memory alone bounds it.
         assert_eq!(quota.outbox_bytes_max, u32::MAX);
     }

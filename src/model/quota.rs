@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::VhostPath;
 use crate::limits::{
@@ -62,6 +63,9 @@ pub struct VhostQuota {
     pub origins: Vec<Box<str>>,
     /// Whether `permessage-deflate` is agreed on with who offers it (RFC 7692).
     pub compression: bool,
+    /// How long what is published may wait for more, so that it goes out in fewer
+    /// sends (docs/decisions/0023); with zero it goes at the end of its turn.
+    pub cork: Duration,
 }
 
 /// What happens to a frontend whose outbox is over its bound (docs/decisions/0019).
@@ -136,6 +140,7 @@ impl Default for VhostQuota {
             slow_consumers: SlowConsumers::default(),
             origins: Vec::new(),
             compression: false,
+            cork: Duration::ZERO,
         }
     }
 }

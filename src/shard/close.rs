@@ -20,8 +20,15 @@ impl Pump {
         self.close_with(conn, &response);
     }
 
-    /// Ends the session and says why in a close frame.
+    /// Ends the session and says why in a close frame, behind all that was
+    /// published to it.
     pub(super) fn close_frontend(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        self.hub.give_rest(conn, &mut self.io);
+        self.cut_frontend(conn, code, reason);
+    }
+
+    /// Ends the session and says why, whatever it was not given yet.
+    fn cut_frontend(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         self.io.tell_dropped_at_last(conn);
         let mut close = Vec::with_capacity(reason.len() + 4);
         frame::write_close(&mut close, code, reason);
@@ -198,9 +205,6 @@ impl Pump {
         let vhost = connection.vhost();
         match &mut connection.role {
             Role::Frontend(_) => {
-                if matches!(why, Doom::Slow | Doom::Crowded) {
-                    self.io.forget_queue(conn);
-                }
                 let (code, reason) = match why {
                     Doom::Slow => {
                         let code = CloseCode::TRY_AGAIN_LATER.0;
@@ -233,9 +237,12 @@ impl Pump {
                     Doom::VhostDeleted => (CloseCode::GOING_AWAY, "vhost deleted"),
                     _ => (CloseCode::GOING_AWAY, "server shutdown"),
                 };
-                self.close_frontend(conn, code, reason);
                 if matches!(why, Doom::Slow | Doom::Crowded) {
+                    self.io.forget_queue(conn);
+                    self.cut_frontend(conn, code, reason);
                     self.linger_longer(conn);
+                } else {
+                    self.close_frontend(conn, code, reason);
                 }
             }
             Role::Handshake => self.refuse_upgrade(conn, &Refusal::Unavailable),

@@ -16,7 +16,7 @@ use crate::limits::{
     RECEIVE_BUFFER_BYTES, STALLED_SLEEP,
 };
 use crate::mesh::Sleeper;
-use crate::meter::{LineLimit, Moment, Refused};
+use crate::meter::{LineLimit, Refused};
 use crate::model::{ConnId, PeerAddress};
 use crate::net::{Driver, Event, Recv};
 use crate::tls::Acceptors;
@@ -115,7 +115,7 @@ impl Pump {
         self.io.update_time();
         let mut done_us = self.io.turn_us;
         loop {
-            let timeout = self.sleep_time();
+            let timeout = self.sleep_time(done_us);
             let polled = self.io.driver.poll(timeout, &mut self.events);
             self.sleeper.awake();
             polled.map_err(|source| ShardError::Ring { shard, source })?;
@@ -139,8 +139,9 @@ impl Pump {
         }
     }
 
-    /// How long nothing has to be done; announces sleep where that is not zero.
-    fn sleep_time(&mut self) -> Option<Duration> {
+    /// How long nothing has to be done, from `now_us` on; announces sleep where
+    /// that is not zero.
+    fn sleep_time(&mut self, now_us: u64) -> Option<Duration> {
         let io = &self.io;
         let listed = !(io.ready.is_empty() && io.bulky.is_empty() && io.shaking.is_empty());
         let busy = (listed && !self.io.port.is_congested())
@@ -171,11 +172,14 @@ impl Pump {
         let timer = times.into_iter().flatten().min();
         let timer = timer.map(Duration::from_millis);
         let stalled = self.hub.is_stalled() || !self.io.port.has_room();
-        match timer {
+        let timer = match timer {
             timer if stalled => Some(timer.unwrap_or(STALLED_SLEEP).min(STALLED_SLEEP)),
             // One more, since the clock's milliseconds are cut off.
             timer => timer.map(|timer| timer + Duration::from_millis(1)),
-        }
+        };
+        // To the microsecond: a millisecond more would be half of a short cork.
+        let uncork = self.hub.uncork_in_us(now_us).map(Duration::from_micros);
+        timer.into_iter().chain(uncork).min()
     }
 
     pub(super) fn turn(&mut self) {
@@ -184,8 +188,8 @@ impl Pump {
         let epoch_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis());
-        let turn = Moment::from_us(self.io.turn_us);
-        self.hub.set_time(epoch_ms as u64, turn, &mut self.io);
+        self.hub
+            .set_time(epoch_ms as u64, self.io.turn_us, &mut self.io);
         self.handle_events();
         self.handle_timers();
         self.sum_up_log();

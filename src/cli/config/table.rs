@@ -8,10 +8,10 @@ use super::value::{UNLIMITED, Value, show_bytes, show_count, show_duration, show
 use crate::cli::log;
 use crate::limits::{
     CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX, CONFIGURED_BYTES_PER_SECOND_MIN,
-    CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX,
-    CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX,
-    CONFIGURED_UNFINISHED_BYTES_MAX, CONFIGURED_UNFINISHED_BYTES_MIN, DRAIN_TIMEOUT_MAX,
-    DRAIN_TIMEOUT_MIN, SHARDS_MAX,
+    CONFIGURED_CORK_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
+    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
+    CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX, CONFIGURED_UNFINISHED_BYTES_MIN,
+    DRAIN_TIMEOUT_MAX, DRAIN_TIMEOUT_MIN, SHARDS_MAX,
 };
 use crate::model::{SlowConsumers, VhostQuota};
 
@@ -493,6 +493,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         place: Place::Vhost(
             |quota, value| put(&mut quota.compression, value.switch()),
             |quota| quota.compression.to_string(),
+        ),
+    },
+    Setting {
+        key: "limits.cork",
+        flag: "cork",
+        value: "TIME",
+        help: "Time for which what is published may wait for more, so that it goes out in \
+               fewer sends",
+        reloads: true,
+        place: Place::Vhost(
+            |quota, value| {
+                let time = value.duration(Duration::ZERO, CONFIGURED_CORK_MAX);
+                put(&mut quota.cork, time)
+            },
+            |quota| show_duration(quota.cork),
         ),
     },
 ];

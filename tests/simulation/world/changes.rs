@@ -2,7 +2,6 @@
 
 use webrocket::hub::Effects;
 use webrocket::hub::envelope::ToControl;
-use webrocket::meter::Moment;
 use webrocket::model::ShardId;
 
 use super::client::Client;
@@ -116,8 +115,7 @@ impl World {
     pub(super) fn look_at_clock(&mut self, shard: usize) {
         let (now_ms, port) = (self.control.now_ms, &mut self.ports[shard]);
         port.now_ms = now_ms;
-        let turn = Moment::from_us(now_ms * 1000);
-        self.hubs[shard].set_time(now_ms, turn, port);
+        self.hubs[shard].set_time(now_ms, now_ms * 1000, port);
     }
 
     /// A shard's wake-up is late, or lost.

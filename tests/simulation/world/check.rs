@@ -8,7 +8,7 @@ use webrocket::model::VhostId;
 
 use super::client::Client;
 
-const HAPPENINGS: [&str; 23] = [
+const HAPPENINGS: [&str; 24] = [
     "answers to backends",
     "channels closed",
     "drains",
@@ -28,6 +28,7 @@ const HAPPENINGS: [&str; 23] = [
     "triggers",
     "triggers past a worker",
     "triggers without a worker",
+    "turns past a cork",
     "vhosts deleted",
     "wake-ups late or lost",
     "workers expired",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use webrocket::hub::envelope::{Ask, Bearer, Change, Delivery, Outcome, ToControl};
 use webrocket::hub::home_of_token;
@@ -10,8 +11,10 @@ use webrocket::hub::question::Question;
 use webrocket::meter::VhostMeters;
 use webrocket::model::{
     AccessToken, ChannelId, ChannelName, Peer, Quotas, ShardId, SingleAccessToken, Status, VhostId,
-    VhostPath, WorkerId,
+    VhostPath, VhostQuota, WorkerId,
 };
+
+use super::GUEST;
 
 /// A vhost and one of its channels.
 pub(crate) type Place = (VhostId, &'static str);
@@ -152,6 +155,16 @@ impl Control {
     pub(crate) fn replace_quotas(&mut self, subscriptions_max: usize) {
         let mut quotas = Quotas::default();
         quotas.default.subscriptions_max = subscriptions_max as u32;
+        // By numbers that are there: none, short, long; the guest has another.
+        let cork = |at: u64| Duration::from_millis([0, 30, 100][(at % 3) as usize]);
+        let at = self.version + subscriptions_max as u64;
+        quotas.default.cork = cork(at);
+        let own = VhostQuota {
+            cork: cork(at / 3),
+            ..quotas.default.clone()
+        };
+        let guest = VhostPath::parse(GUEST).expect("a path");
+        quotas.vhosts.insert(guest, own);
         let quotas = Arc::new(quotas);
         self.change(&Change::QuotasReplaced { quotas }, None);
     }

@@ -14,7 +14,30 @@ impl World {
         if !self.is_asleep(shard) {
             self.hubs[shard].flush(budget, &mut self.ports[shard]);
             self.take_effects(shard);
+            let now_us = self.control.now_ms * 1000;
+            if self.hubs[shard].uncork_in_us(now_us).is_some() {
+                self.totals.count("turns past a cork", 1);
+                if self.choices.one_in(4) {
+                    self.control.now_ms += 10;
+                    self.look_at_clock(shard);
+                    self.take_effects(shard);
+                }
+            }
         }
+    }
+
+    /// Time passes until the frames of some shard have waited long enough.
+    fn uncork(&mut self) -> bool {
+        let now_us = self.control.now_ms * 1000;
+        let running = (0..self.shards()).filter(|&shard| self.stages[shard] != Stage::Stopped);
+        let waits = |shard: usize| Some((self.hubs[shard].uncork_in_us(now_us)?, shard));
+        let Some((wait_us, shard)) = running.filter_map(waits).max() else {
+            return false;
+        };
+        self.control.now_ms += wait_us.div_ceil(1000);
+        self.look_at_clock(shard);
+        self.take_effects(shard);
+        true
     }
 
     /// A shard closes whom it has to, and what else its hub could not do.
@@ -189,7 +212,7 @@ impl World {
     /// Lets everything under way arrive.
     pub(super) fn settle(&mut self) {
         self.sleep.fill(Sleep::Awake);
-        while self.settle_once() {}
+        while self.settle_once() || self.uncork() {}
         assert!(
             self.ports.iter().all(super::Port::is_empty),
             "a circle of full rings"

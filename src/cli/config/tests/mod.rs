@@ -86,6 +86,7 @@ fn every_setting_has_a_variable_and_a_flag() {
             "limits.unfinished_bytes" => "6GiB".into(),
             "limits.slow_consumers" => "drop".into(),
             "limits.origins" => "https://a.b,app://c".into(),
+            "limits.cork" => "7ms".into(),
             _ => String::from("7"),
         };
         let variable = setting.variable();

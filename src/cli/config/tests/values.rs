@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{load, problems};
 use crate::limits::{
     BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX,
-    CONFIGURED_BYTES_PER_SECOND_MIN, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
-    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
-    CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX, CONFIGURED_UNFINISHED_BYTES_MIN,
-    DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
+    CONFIGURED_BYTES_PER_SECOND_MIN, CONFIGURED_CORK_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
+    CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX,
+    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX,
+    CONFIGURED_UNFINISHED_BYTES_MIN, DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
 };
 use crate::model::SlowConsumers;
 
@@ -160,6 +160,27 @@ fn times_have_units_and_bounds() {
         window("\"5001ms\"").expect_err("refused"),
         ["w.toml:2: drain.window: 5s 1ms is past half of the drain timeout of 10s"]
     );
+}
+
+#[test]
+fn corks_are_short_and_a_vhosts_own() {
+    let cork = |text: &str| load(&format!("[limits]\ncork = {text}"), &[], &[]);
+    for (text, time) in [
+        ("\"0ms\"", Duration::ZERO),
+        ("\"500us\"", Duration::from_micros(500)),
+        ("\"100ms\"", CONFIGURED_CORK_MAX),
+    ] {
+        assert_eq!(cork(text).expect(text).quotas.default.cork, time);
+    }
+    assert_eq!(
+        cork("\"101ms\"").expect_err("refused"),
+        ["w.toml:2: limits.cork: 101ms is past 100ms"]
+    );
+    let text = "[limits]\ncork = \"10ms\"\n[vhosts.\"/a\"]\ncork = \"0ms\"";
+    let quotas = load(text, &[], &[]).expect("valid").quotas;
+    assert_eq!(quotas.default.cork, Duration::from_millis(10));
+    let own = quotas.vhosts.values().next().expect("one");
+    assert_eq!(own.cork, Duration::ZERO);
 }
 
 #[test]
