@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
+use crate::armed::{self, Wait};
 use crate::broker::{self, Shape};
 use crate::peers::{Exchange, open};
 use crate::report::{Goal, Report};
@@ -38,6 +39,17 @@ fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
         bare,
         None,
     );
+    let poll = armed::bytes_each(Wait::Poll, idle / 2)?;
+    let unit = "bytes of the kernel";
+    report.add(
+        "memory: a multishot poll waiting, beyond its socket",
+        unit,
+        poll,
+        None,
+    );
+    let receive = armed::bytes_each(Wait::Receive, idle / 2)?;
+    let name = "memory: a multishot receive waiting, beyond its socket; against the poll";
+    report.compare(name, unit, (receive, poll), None);
     for channels in [1, CHANNELS] {
         let (server, _) = server::start_broker(Shape::of_one(channels))?;
         let (user, kernel) = growth(&server, idle, channels)?;
