@@ -8,29 +8,88 @@ use tokio::runtime::Builder;
 use webrocket::model::{ChannelName, Quotas, VhostPath};
 use webrocket::server::{Config, Node};
 use webrocket::wire::frame::{Opcode, write_client_frame};
+use webrocket::wire::packet;
 
 use crate::machine;
 use crate::peers::{Exchange, open};
 
-/// Argument that makes this program a broker with so many channels besides `room`
-/// and a cork of so many milliseconds.
+/// Argument that makes this program a broker, before what [`Shape`] prints.
 pub(crate) const SERVE_FLAG: &str = "--broker";
 
-const VHOST: &str = "/bench";
+/// What a broker is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Channels besides `room`.
+    pub(crate) channels: usize,
+    pub(crate) shards: u16,
+    /// Each shard on a core of its own, instead of all on the server's.
+    pub(crate) spread: bool,
+    /// Milliseconds for which what is published waits for more.
+    pub(crate) cork_ms: u64,
+}
+
+impl Shape {
+    /// One shard, on the server's core.
+    pub(crate) fn of_one(channels: usize) -> Self {
+        Self {
+            channels,
+            shards: 1,
+            spread: false,
+            cork_ms: 0,
+        }
+    }
+
+    pub(crate) fn arguments(self) -> [String; 5] {
+        let Self {
+            channels,
+            shards,
+            spread,
+            cork_ms,
+        } = self;
+        [
+            SERVE_FLAG.to_owned(),
+            channels.to_string(),
+            shards.to_string(),
+            spread.to_string(),
+            cork_ms.to_string(),
+        ]
+    }
+
+    pub(crate) fn parse(
+        channels: &str,
+        shards: &str,
+        spread: &str,
+        cork: &str,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            channels: channels.parse().map_err(io::Error::other)?,
+            shards: shards.parse().map_err(io::Error::other)?,
+            spread: spread.parse().map_err(io::Error::other)?,
+            cork_ms: cork.parse().map_err(io::Error::other)?,
+        })
+    }
+}
+
+pub(crate) const VHOST: &str = "/bench";
 
 /// Where a broker is to be found.
 pub(crate) struct Place {
     pub(crate) frontends: SocketAddr,
-    backends: SocketAddr,
+    pub(crate) backends: SocketAddr,
     token: String,
 }
 
-/// Is a broker with one shard until killed.
-pub(crate) fn serve(channels: usize, cork_ms: u64) -> io::Result<()> {
-    machine::pin_to_core(machine::SERVER_CORE)?;
+/// Is a broker until killed.
+pub(crate) fn serve(shape: Shape) -> io::Result<()> {
+    if shape.spread {
+        // Its shards pin themselves.
+        machine::unpin()?;
+    } else {
+        machine::pin_to_core(machine::SERVER_CORE)?;
+    }
     let storage = tempfile::tempdir()?;
     let mut quotas = unbounded();
-    quotas.default.cork = Duration::from_millis(cork_ms);
+    quotas.default.cork = Duration::from_millis(shape.cork_ms);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let node = Node::start(Config {
         websocket_addr: any,
@@ -38,7 +97,7 @@ pub(crate) fn serve(channels: usize, cork_ms: u64) -> io::Result<()> {
         admin_addr: any,
         storage_dir: storage.path().into(),
         node_name: "bench".into(),
-        shards: 1,
+        shards: shape.shards,
         quotas,
         drain_window: Duration::ZERO,
         tls: None,
@@ -46,7 +105,7 @@ pub(crate) fn serve(channels: usize, cork_ms: u64) -> io::Result<()> {
     .map_err(io::Error::other)?;
     let path = VhostPath::parse(VHOST).ok_or(io::ErrorKind::InvalidInput)?;
     let handle = node.handle();
-    let names = std::iter::once("room".to_owned()).chain((0..channels).map(own_channel));
+    let names = std::iter::once("room".to_owned()).chain((0..shape.channels).map(own_channel));
     let token = Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -82,7 +141,6 @@ fn unbounded() -> Quotas {
         ..Quotas::default()
     };
     quotas.default.messages_per_second_max = u32::MAX;
-    quotas.default.bytes_per_second_max = u32::MAX;
     quotas
 }
 
@@ -108,18 +166,41 @@ impl Place {
     /// A kept connection that publishes, and the packet for one event of a
     /// frame of `frame_bytes` in `room`.
     pub(crate) fn publisher(&self, frame_bytes: usize) -> io::Result<(TcpStream, Vec<u8>)> {
-        let id = "0".repeat(36);
-        let keep = format!("req:{VHOST}:{}:{id}\n\nKA\n\r\n\r\n", self.token);
-        let exchange = Exchange {
-            request: keep.into_bytes(),
-            is_answered: |answer| answer == b"OK\n\n\r\n\r\n",
-        };
-        let stream = open(self.backends, &[exchange])?;
-        let around = r#"{"said":{"d":"","channel":"room"}}"#.len() + 2;
-        let data = "x".repeat(frame_bytes - around);
-        let packet = format!("BC\nroom\nsaid\n{{\"d\":\"{data}\"}}\n\r\n\r\n");
-        Ok((stream, packet.into_bytes()))
+        let stream = open(self.backends, &[self.keep()])?;
+        Ok((stream, broadcast("room", frame_bytes)))
     }
+
+    /// Asks for a connection that stays.
+    pub(crate) fn keep(&self) -> Exchange {
+        Exchange {
+            request: [&self.client(), &b"KA\n\r\n\r\n"[..]].concat(),
+            is_answered: |answer| answer == packet::OK,
+        }
+    }
+
+    /// What a client's first packet begins with.
+    pub(crate) fn client(&self) -> Vec<u8> {
+        self.identity("req", 0)
+    }
+
+    /// Makes the connection a worker's, the one of this number.
+    pub(crate) fn work(&self, number: usize) -> Exchange {
+        Exchange {
+            request: [&self.identity("dlr", number), &b"RD\n\r\n\r\n"[..]].concat(),
+            is_answered: |answer| answer == packet::HEARTBEAT,
+        }
+    }
+
+    fn identity(&self, kind: &str, number: usize) -> Vec<u8> {
+        format!("{kind}:{VHOST}:{}:{number:036}\n\n", self.token).into_bytes()
+    }
+}
+
+/// A request for an event of a frame of `frame_bytes`.
+pub(crate) fn broadcast(channel: &str, frame_bytes: usize) -> Vec<u8> {
+    let around = format!(r#"{{"said":{{"d":"","channel":"{channel}"}}}}"#).len() + 2;
+    let data = "x".repeat(frame_bytes - around);
+    format!("BC\n{channel}\nsaid\n{{\"d\":\"{data}\"}}\n\r\n\r\n").into_bytes()
 }
 
 /// The channel that a connection has for itself; all names are equally long.
@@ -129,21 +210,31 @@ pub(crate) fn own_channel(index: usize) -> String {
 
 /// Upgrades, and subscribes `channel`.
 pub(crate) fn introduction(channel: &str) -> Vec<Exchange> {
-    let upgrade = format!(
+    vec![upgrade(), subscribe(channel)]
+}
+
+pub(crate) fn subscribe(channel: &str) -> Exchange {
+    say(format!(r#"{{"subscribe":{{"channel":"{channel}"}}}}"#).as_bytes())
+}
+
+/// Becomes a frontend, past its `:connected`.
+pub(crate) fn upgrade() -> Exchange {
+    let request = format!(
         "GET {VHOST} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     );
-    let subscribe = format!(r#"{{"subscribe":{{"channel":"{channel}"}}}}"#);
-    vec![
-        Exchange {
-            request: upgrade.into_bytes(),
-            is_answered: |answer| answer.ends_with(b"\"}}"),
-        },
-        Exchange {
-            request: client_frame(Opcode::Text, subscribe.as_bytes()),
-            is_answered: |answer| answer.ends_with(b"\"}}"),
-        },
-    ]
+    Exchange {
+        request: request.into_bytes(),
+        is_answered: |answer| answer.ends_with(b"\"}}"),
+    }
+}
+
+/// An event that is answered with one.
+pub(crate) fn say(event: &[u8]) -> Exchange {
+    Exchange {
+        request: client_frame(Opcode::Text, event),
+        is_answered: |answer| answer.ends_with(b"}}"),
+    }
 }
 
 /// A ping whose pong is a frame of `frame_bytes`.
@@ -162,7 +253,7 @@ pub(crate) fn own_event(index: usize, frame_bytes: usize) -> Vec<u8> {
     client_frame(Opcode::Text, event.as_bytes())
 }
 
-fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     write_client_frame(&mut frame, opcode, [1, 2, 3, 4], payload);
     frame

@@ -5,12 +5,14 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use crate::broker::{self, Place};
 use crate::peers::{Exchange, Peers, open};
 use crate::server::{PUBLISH, SUBSCRIBE, Server};
 
 /// Bytes of a frame with its head: one chat line.
-const FRAME_BYTES: usize = 100;
+pub(crate) const FRAME_BYTES: usize = 100;
 
 /// Request-response on all connections at once.
 pub(crate) struct EchoLoad {
@@ -75,20 +77,29 @@ fn ask(
     Ok(spent as f64 / (requests.len() * load.requests_per_connection) as f64)
 }
 
+/// What deliveries of a [`FanoutLoad`] take.
+pub(crate) struct Delivered {
+    pub(crate) cpu_ns: f64,
+    /// From when an event was due until 99 of 100 of its subscribers had it,
+    /// in milliseconds. The load's own delays are in it.
+    pub(crate) p99_ms: f64,
+}
+
 /// CPU per delivery of a server that sends the publisher's frames to all.
 pub(crate) fn fanout(server: &Server, connections: usize, load: &FanoutLoad) -> io::Result<f64> {
     let peers = Peers::connect(server.addr, connections, |_| vec![introduction(SUBSCRIBE)])?;
     let publisher = open(server.addr, &[introduction(PUBLISH)])?;
-    deliver(server, peers, connections, (publisher, &text_frame()), load)
+    let delivered = deliver(server, peers, connections, (publisher, &text_frame()), load)?;
+    Ok(delivered.cpu_ns)
 }
 
-/// CPU per delivery of the broker.
+/// Deliveries of the broker.
 pub(crate) fn broker_fanout(
     server: &Server,
     place: &Place,
     connections: usize,
     load: &FanoutLoad,
-) -> io::Result<f64> {
+) -> io::Result<Delivered> {
     let peers = Peers::connect(server.addr, connections, |_| broker::introduction("room"))?;
     let (publisher, packet) = place.publisher(FRAME_BYTES)?;
     deliver(server, peers, connections, (publisher, &packet), load)
@@ -100,43 +111,46 @@ fn deliver(
     connections: usize,
     (mut publisher, event): (TcpStream, &[u8]),
     load: &FanoutLoad,
-) -> io::Result<f64> {
+) -> io::Result<Delivered> {
     publisher.write_all(event)?;
     peers.drain(connections * FRAME_BYTES)?;
     let deliveries = connections * load.rounds * load.burst;
     let before = server.cpu_ns()?;
+    let mut waits = Histogram::<u64>::new_with_max(60_000_000, 3).map_err(io::Error::other)?;
+    let events = event.repeat(load.burst);
+    let started = Instant::now();
     thread::scope(|scope| {
         // On its schedule, whether the receivers keep up or not.
-        let publishing = scope.spawn(|| publish(&mut publisher, &event.repeat(load.burst), load));
-        peers.drain(deliveries * FRAME_BYTES)?;
+        let publishing = scope.spawn(|| publish(&mut publisher, &events, load, started));
+        peers.drain_into(deliveries * FRAME_BYTES, |from, to| {
+            let now = started.elapsed();
+            for event in from / FRAME_BYTES..to / FRAME_BYTES {
+                let due = load.pace * (event / load.burst) as u32;
+                waits.saturating_record(now.saturating_sub(due).as_micros() as u64);
+            }
+        })?;
         publishing
             .join()
             .map_err(|_| io::Error::other("the publisher panicked"))?
     })?;
     let spent = server.cpu_ns()? - before;
-    Ok(spent as f64 / deliveries as f64)
+    Ok(Delivered {
+        cpu_ns: spent as f64 / deliveries as f64,
+        p99_ms: waits.value_at_quantile(0.99) as f64 / 1000.0,
+    })
 }
 
-fn publish(publisher: &mut TcpStream, events: &[u8], load: &FanoutLoad) -> io::Result<()> {
-    let started = Instant::now();
+fn publish(
+    publisher: &mut TcpStream,
+    events: &[u8],
+    load: &FanoutLoad,
+    started: Instant,
+) -> io::Result<()> {
     for round in 1..=load.rounds as u32 {
         publisher.write_all(events)?;
         thread::sleep((load.pace * round).saturating_sub(started.elapsed()));
     }
     Ok(())
-}
-
-/// Private bytes of the server for each of so many frontends, subscribed evenly
-/// to so many channels.
-pub(crate) fn memory(server: &Server, connections: usize, channels: usize) -> io::Result<f64> {
-    let subscribe = |index| broker::introduction(&broker::own_channel(index % channels));
-    // What the first ones make the broker take is not theirs.
-    let warm = Peers::connect(server.addr, 100, subscribe)?;
-    let before = server.private_bytes()?;
-    let peers = Peers::connect(server.addr, connections, subscribe)?;
-    let grown = server.private_bytes()?.saturating_sub(before);
-    drop((warm, peers));
-    Ok(grown as f64 / connections as f64)
 }
 
 fn introduction(byte: u8) -> Exchange {

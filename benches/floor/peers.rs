@@ -56,9 +56,46 @@ pub(crate) struct Peers {
 
 struct Peer {
     socket: Socket,
+    /// All bytes that came.
+    taken: usize,
     /// Bytes of the answer that are still to come.
     missing: usize,
     requests_left: usize,
+}
+
+/// Connections to send on while others are read.
+pub(crate) struct Sockets<'a>(&'a [Peer]);
+
+impl Sockets<'_> {
+    pub(crate) fn send(&self, place: usize, bytes: &[u8]) -> io::Result<()> {
+        send(&self.0[place].socket, bytes)
+    }
+}
+
+/// A connection that only sends, past its preamble. Its answers are thrown away.
+pub(crate) struct Speaker {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+impl Speaker {
+    pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<Self> {
+        Ok(open(addr, preamble)?.into())
+    }
+
+    pub(crate) fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        while let Recv::Bytes(_) = self.socket.recv(&mut self.buffer) {}
+        send(&self.socket, bytes)
+    }
+}
+
+impl From<TcpStream> for Speaker {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            socket: Socket::from(OwnedFd::from(stream)),
+            buffer: vec![0; BUFFER_BYTES],
+        }
+    }
 }
 
 impl Peers {
@@ -79,6 +116,7 @@ impl Peers {
             driver.watch(conn, &socket)?;
             peers.push(Peer {
                 socket,
+                taken: 0,
                 missing: 0,
                 requests_left: 0,
             });
@@ -93,15 +131,59 @@ impl Peers {
 
     /// Reads until all connections together have got so many bytes.
     pub(crate) fn drain(&mut self, bytes: usize) -> io::Result<()> {
+        self.drain_into(bytes, |_, _| {})
+    }
+
+    /// The same, and tells of each read from which byte of its connection to which it went.
+    pub(crate) fn drain_into(
+        &mut self,
+        bytes: usize,
+        mut see: impl FnMut(usize, usize),
+    ) -> io::Result<()> {
         let mut left = bytes;
+        self.forget_taken();
         while left > 0 {
             self.wait()?;
             for place in self.take_readable() {
                 let count = self.read(place)?;
                 left = left.checked_sub(count).ok_or(io::ErrorKind::InvalidData)?;
+                let taken = self.peers[place].taken;
+                see(taken - count, taken);
             }
         }
         Ok(())
+    }
+
+    /// Reads until so many bytes have come, with at most about `window` of them
+    /// under way: `publish` sends something, on one of these connections or on
+    /// another, and tells how many bytes come of it.
+    pub(crate) fn flood(
+        &mut self,
+        bytes: usize,
+        window: usize,
+        mut publish: impl FnMut(&Sockets<'_>) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let (mut published, mut read) = (0, 0);
+        self.forget_taken();
+        while read < bytes {
+            while published < bytes && published - read.min(published) < window {
+                published += publish(&Sockets(&self.peers))?;
+            }
+            self.wait()?;
+            for place in self.take_readable() {
+                read += self.read(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that each connection got in the last drain or flood.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = usize> {
+        self.peers.iter().map(|peer| peer.taken)
+    }
+
+    fn forget_taken(&mut self) {
+        self.peers.iter_mut().for_each(|peer| peer.taken = 0);
     }
 
     /// On every connection: sends its request, reads an answer of `answer_bytes`,
@@ -163,11 +245,17 @@ impl Peers {
 
     /// Bytes that were there, all of them.
     fn read(&mut self, place: usize) -> io::Result<usize> {
+        let peer = &mut self.peers[place];
         let mut total = 0;
         loop {
-            match self.peers[place].socket.recv(&mut self.buffer) {
-                Recv::Bytes(count) if count == self.buffer.len() => total += count,
-                Recv::Bytes(count) => return Ok(total + count),
+            match peer.socket.recv(&mut self.buffer) {
+                Recv::Bytes(count) => {
+                    total += count;
+                    peer.taken += count;
+                    if count < self.buffer.len() {
+                        return Ok(total);
+                    }
+                }
                 Recv::Empty => return Ok(total),
                 Recv::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Recv::Failed(error) => return Err(error),
@@ -176,7 +264,8 @@ impl Peers {
     }
 }
 
-fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+/// Sends all of it: what is under way always fits.
+pub(crate) fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     match socket.send(bytes) {
         Sent::Bytes(count) if count == bytes.len() => Ok(()),
         Sent::Bytes(_) | Sent::Full => Err(io::ErrorKind::WouldBlock.into()),

@@ -1,113 +1,151 @@
-//! Medians, and ratios to the floor measured just before.
+//! Medians with their spread, what was aimed at, and whether it was met.
+//!
+//! Rows of a Markdown table, so that documents quote what was printed.
 
 use std::fmt;
 
+/// Stands over all rows.
 pub(crate) const HEADING: &str = "\
-load      connections  server         ns CPU per operation   against the floor (least - most)";
+| figure | measured | against the floor | least - most | target | met |
+|---|---|---|---|---|---|";
 
-/// The samples of one load. The first server added is the floor.
-pub(crate) struct Report {
-    load: &'static str,
-    operation: &'static str,
-    connections: usize,
-    servers: Vec<(&'static str, Vec<f64>)>,
+/// What a figure is meant to be. Told, never enforced: machines are noisy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// Figures in the order in which they were first added.
+#[derive(Default)]
+pub(crate) struct Report(Vec<Figure>);
+
+struct Figure {
+    name: String,
+    unit: &'static str,
+    goal: Option<Goal>,
+    values: Vec<f64>,
+    /// Each value over the floor's of the same turn; empty where there is none.
+    ratios: Vec<f64>,
 }
 
 impl Report {
-    pub(crate) fn new(load: &'static str, operation: &'static str, connections: usize) -> Self {
-        Self {
-            load,
-            operation,
-            connections,
-            servers: Vec::new(),
-        }
+    /// A sample that is judged as it is.
+    pub(crate) fn add(&mut self, name: &str, unit: &'static str, value: f64, goal: Option<Goal>) {
+        self.figure(name, unit, goal).values.push(value);
     }
 
-    pub(crate) fn add(&mut self, server: &'static str, ns: f64) {
-        match self.servers.iter_mut().find(|(name, _)| *name == server) {
-            Some((_, samples)) => samples.push(ns),
-            None => self.servers.push((server, vec![ns])),
+    /// A sample that is judged by its ratio to a floor measured just before:
+    /// neighbours in time share the machine's mood.
+    pub(crate) fn compare(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        (value, floor): (f64, f64),
+        goal: Option<Goal>,
+    ) {
+        let figure = self.figure(name, unit, goal);
+        figure.values.push(value);
+        figure.ratios.push(value / floor);
+    }
+
+    fn figure(&mut self, name: &str, unit: &'static str, goal: Option<Goal>) -> &mut Figure {
+        let known = self.0.iter().position(|figure| figure.name == name);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(Figure {
+                name: name.to_owned(),
+                unit,
+                goal,
+                values: Vec::new(),
+                ratios: Vec::new(),
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[at]
+    }
+
+    /// The median of a figure's values.
+    pub(crate) fn median(&self, name: &str) -> Option<f64> {
+        let figure = self.0.iter().find(|figure| figure.name == name)?;
+        Some(median(&figure.values))
+    }
+}
+
+impl Goal {
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(bound) => value <= bound,
+            Self::AtLeast(bound) => value >= bound,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::AtMost(bound) => write!(f, "at most {}", Number(bound)),
+            Self::AtLeast(bound) => write!(f, "at least {}", Number(bound)),
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((_, floor)) = self.servers.first() else {
-            return Ok(());
-        };
-        for (server, samples) in &self.servers {
-            // Neighbours in time share the machine's mood.
-            let ratios = sorted(samples.iter().zip(floor).map(|(ns, floor)| ns / floor));
-            writeln!(
-                f,
-                "{:<9} {:>11}  {:<12} {:>11.0} a {:<9} {:>6.2} ({:.2} - {:.2})",
-                self.load,
-                self.connections,
-                server,
-                median(&sorted(samples.iter().copied())),
-                self.operation,
-                median(&ratios),
-                ratios.first().copied().unwrap_or(f64::NAN),
-                ratios.last().copied().unwrap_or(f64::NAN),
-            )?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|figure| writeln!(f, "{figure}"))
     }
 }
 
-/// How costs grow with connections: pairs that were measured one after the other.
-pub(crate) struct Growth {
-    few: usize,
-    many: usize,
-    /// The floor's and the broker's.
-    pairs: Vec<(f64, f64)>,
-}
-
-impl Growth {
-    pub(crate) fn new(few: usize, many: usize) -> Self {
-        Self {
-            few,
-            many,
-            pairs: Vec::new(),
-        }
-    }
-
-    pub(crate) fn add(&mut self, floor: f64, broker: f64) {
-        self.pairs.push((floor, broker));
-    }
-}
-
-impl fmt::Display for Growth {
+impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let floor = sorted(self.pairs.iter().map(|(floor, _)| *floor));
-        let broker = sorted(self.pairs.iter().map(|(_, broker)| *broker));
-        let ratio = sorted(self.pairs.iter().map(|(floor, broker)| broker / floor));
-        writeln!(
-            f,
-            "growth    {} to {} connections: floor {:.2}, broker {:.2}; broker's over floor's {:.2} ({:.2} - {:.2})",
-            self.few,
-            self.many,
-            median(&floor),
-            median(&broker),
-            median(&ratio),
-            ratio.first().copied().unwrap_or(f64::NAN),
-            ratio.last().copied().unwrap_or(f64::NAN),
-        )
+        let measured = Number(median(&self.values));
+        write!(f, "| {} | {measured} {} | ", self.name, self.unit)?;
+        let judged = if self.ratios.is_empty() {
+            &self.values
+        } else {
+            write!(f, "{}", Number(median(&self.ratios)))?;
+            &self.ratios
+        };
+        let [least, most] = [f64::min, f64::max].map(|pick| judged.iter().copied().reduce(pick));
+        let [least, most] = [least, most].map(|it| Number(it.unwrap_or(f64::NAN)));
+        write!(f, " | {least} - {most} | ")?;
+        match self.goal {
+            Some(goal) if goal.is_met(median(judged)) => write!(f, "{goal} | yes |"),
+            Some(goal) => write!(f, "{goal} | **no** |"),
+            None => write!(f, "| |"),
+        }
     }
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
+/// Three digits are enough, and whole numbers show all of theirs.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0;
+        if !value.is_finite() {
+            return write!(f, "-");
+        }
+        match value.abs() {
+            0.0..10.0 => write!(f, "{value:.2}"),
+            10.0..100.0 => write!(f, "{value:.1}"),
+            _ => {
+                let digits = format!("{:.0}", value.abs());
+                let groups = digits.as_bytes().rchunks(3).rev();
+                let groups: Vec<&str> = groups.filter_map(|it| str::from_utf8(it).ok()).collect();
+                let sign = if value < 0.0 { "-" } else { "" };
+                write!(f, "{sign}{}", groups.join(","))
+            }
+        }
+    }
 }
 
-/// Of sorted values.
-fn median(values: &[f64]) -> f64 {
+/// The middle one, or the mean of the two in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
         count if count % 2 == 1 => values[count / 2],
-        count => (values[count / 2 - 1] + values[count / 2]) / 2.0,
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use webrocket::net::{Recv, Sent, Socket, bind_all};
 
-use crate::broker::{self, Place};
+use crate::broker::{Place, Shape};
 use crate::{epoll_server, machine, ring_server};
 
 /// Argument that makes this program a server.
@@ -105,15 +105,9 @@ pub(crate) fn start(reactor: Reactor, role: Role) -> io::Result<Server> {
     Ok(server)
 }
 
-/// Starts a broker with so many channels besides `room`.
-pub(crate) fn start_broker(channels: usize) -> io::Result<(Server, Place)> {
-    start_corked_broker(channels, 0)
-}
-
-/// The same, where what is published waits for so many milliseconds.
-pub(crate) fn start_corked_broker(channels: usize, cork_ms: u64) -> io::Result<(Server, Place)> {
-    let (channels, cork_ms) = (channels.to_string(), cork_ms.to_string());
-    let (mut server, line) = spawn(&[broker::SERVE_FLAG, &channels, &cork_ms])?;
+/// Starts a broker.
+pub(crate) fn start_broker(shape: Shape) -> io::Result<(Server, Place)> {
+    let (mut server, line) = spawn(&shape.arguments().each_ref().map(String::as_str))?;
     let place = Place::parse(&line)?;
     server.addr = place.frontends;
     Ok((server, place))

@@ -131,6 +131,9 @@ fn slow_clients_are_parted_with_and_harm_nobody() {
     let ended = slow["ended_by_cause"].as_object().expect("causes");
     let count: u64 = ended.values().filter_map(Value::as_u64).sum();
     assert_eq!(count, 2, "{slow:#}");
+    // They read why once they read.
+    let told = |cause: &String| cause.contains("1013") && cause.contains("slow consumer");
+    assert!(ended.keys().all(told), "{slow:#}");
     let deliveries = &report["deliveries"];
     assert_eq!(deliveries["delivered"], 10 * 800);
     assert_eq!(report["connections"]["subscribed"], 10);

@@ -1,0 +1,127 @@
+//! As many deliveries as one core makes: publishers never wait for a clock, only
+//! for what is under way.
+
+use std::io;
+
+use crate::broker::{self, Shape};
+use crate::load::FRAME_BYTES;
+use crate::peers::{Peers, Speaker};
+use crate::report::{Goal, Report};
+use crate::server::{self, Server};
+
+pub(crate) struct FloodLoad {
+    /// Subscribers of the one channel.
+    pub(crate) subscribers: usize,
+    /// Channels of [`SUBSCRIBERS_EACH`] instead.
+    pub(crate) channels: usize,
+    pub(crate) deliveries: usize,
+}
+
+/// Subscribers of each of many channels.
+pub(crate) const SUBSCRIBERS_EACH: usize = 10;
+
+/// Events of the one channel under way: what a subscriber's socket holds with ease.
+const EVENTS_UNDER_WAY: usize = 256;
+
+/// Of one write.
+const EVENTS_AT_ONCE: usize = 16;
+
+/// Events under way for each of many channels: 20 ms of work at the rate aimed at.
+const EVENTS_UNDER_WAY_EACH: usize = 16;
+
+pub(crate) fn measure(samples: usize, load: &FloodLoad, report: &mut Report) -> io::Result<()> {
+    for _ in 0..samples {
+        let one = one_channel(load)?;
+        let name = format!("flat out: 1 channel of {} subscribers", load.subscribers);
+        let unit = "deliveries a CPU second";
+        report.add(&name, unit, one, Some(Goal::AtLeast(1e7)));
+        let many = many_channels(1, load)?;
+        let name = format!(
+            "flat out: {} channels of {SUBSCRIBERS_EACH}, random frontends publish; against 1 channel",
+            load.channels
+        );
+        report.compare(&name, unit, (many, one), Some(Goal::AtLeast(0.8)));
+    }
+    Ok(())
+}
+
+/// A backend broadcasts to all.
+fn one_channel(load: &FloodLoad) -> io::Result<f64> {
+    let (server, place) = server::start_broker(Shape::of_one(0))?;
+    let all = load.subscribers * FRAME_BYTES;
+    let mut peers = Peers::connect(server.addr, load.subscribers, |_| {
+        broker::introduction("room")
+    })?;
+    let (stream, event) = place.publisher(FRAME_BYTES)?;
+    let mut publisher = Speaker::from(stream);
+    let events = event.repeat(EVENTS_AT_ONCE);
+    per_cpu_second(&server, load.deliveries, |deliveries| {
+        // Whole events, so that nothing is left for the next round.
+        let rounds = deliveries.div_ceil(load.subscribers * EVENTS_AT_ONCE);
+        peers.flood(
+            rounds * EVENTS_AT_ONCE * all,
+            EVENTS_UNDER_WAY * all,
+            |_| {
+                publisher.say(&events)?;
+                Ok(EVENTS_AT_ONCE * all)
+            },
+        )?;
+        Ok(rounds * EVENTS_AT_ONCE * load.subscribers)
+    })
+}
+
+/// Each event comes from some subscriber of its channel; on so many shards, all
+/// on the server's core.
+pub(crate) fn many_channels(shards: u16, load: &FloodLoad) -> io::Result<f64> {
+    let (server, _) = server::start_broker(Shape {
+        shards,
+        ..Shape::of_one(load.channels)
+    })?;
+    let connections = load.channels * SUBSCRIBERS_EACH;
+    let channel = |place| place % load.channels;
+    let mut peers = Peers::connect(server.addr, connections, |place| {
+        broker::introduction(&broker::own_channel(channel(place)))
+    })?;
+    let events: Vec<_> = (0..load.channels)
+        .map(|index| broker::own_event(index, FRAME_BYTES))
+        .collect();
+    let mut random = Random(1);
+    let each = SUBSCRIBERS_EACH * FRAME_BYTES;
+    per_cpu_second(&server, load.deliveries, |deliveries| {
+        let count = deliveries.div_ceil(SUBSCRIBERS_EACH);
+        let window = EVENTS_UNDER_WAY_EACH * load.channels * each;
+        peers.flood(count * each, window, |sockets| {
+            let place = random.below(connections);
+            sockets.send(place, &events[channel(place)])?;
+            Ok(each)
+        })?;
+        Ok(count * SUBSCRIBERS_EACH)
+    })
+}
+
+/// How many operations the server does for each second of its CPU time. `run`
+/// does about so many and tells how many it were; a tenth of it comes before.
+pub(crate) fn per_cpu_second(
+    server: &Server,
+    operations: usize,
+    mut run: impl FnMut(usize) -> io::Result<usize>,
+) -> io::Result<f64> {
+    run(operations.div_ceil(10))?;
+    let before = server.cpu_ns()?;
+    let done = run(operations)?;
+    let spent = server.cpu_ns()? - before;
+    Ok(done as f64 * 1e9 / spent as f64)
+}
+
+/// SplitMix64: the same sequence in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}

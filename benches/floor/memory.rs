@@ -1,0 +1,123 @@
+//! What an idle, subscribed frontend takes: of the broker's own memory, and of
+//! the kernel's.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use crate::armed::{self, Wait};
+use crate::broker::{self, Shape};
+use crate::peers::{Exchange, open};
+use crate::report::{Goal, Report};
+use crate::server::Server;
+use crate::{machine, server};
+
+/// Channels that they spread over, beside all in one.
+const CHANNELS: usize = 100;
+
+/// What a frontend may take of user memory, in bytes: past it CI fails. Bytes are
+/// no matter of the machine's mood.
+const USER_BYTES_MAX: f64 = 1024.0;
+
+/// What is aimed at, in bytes.
+const USER_BYTES_GOAL: f64 = 512.0;
+const ALL_BYTES_GOAL: f64 = 5.5 * 1024.0;
+
+/// The first ones make the broker and the kernel take what is not theirs.
+const WARM_UP: usize = 100;
+
+/// # Errors
+/// Past the bound of user memory as well.
+pub(crate) fn measure(samples: usize, idle: usize, report: &mut Report) -> io::Result<()> {
+    (0..samples).try_for_each(|_| sample(idle, report))
+}
+
+fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
+    let bare = bare_socket(idle / 2)?;
+    report.add(
+        &format!("memory: a bare socket, {idle} of them"),
+        "bytes of the kernel",
+        bare,
+        None,
+    );
+    let poll = armed::bytes_each(Wait::Poll, idle / 2)?;
+    let unit = "bytes of the kernel";
+    report.add(
+        "memory: a multishot poll waiting, beyond its socket",
+        unit,
+        poll,
+        None,
+    );
+    let receive = armed::bytes_each(Wait::Receive, idle / 2)?;
+    let name = "memory: a multishot receive waiting, beyond its socket; against the poll";
+    report.compare(name, unit, (receive, poll), None);
+    for channels in [1, CHANNELS] {
+        let (server, _) = server::start_broker(Shape::of_one(channels))?;
+        let (user, kernel) = growth(&server, idle, channels)?;
+        // The client's end is a bare socket.
+        let kernel = kernel - bare;
+        let name = format!("memory: {idle} idle frontends, channels: {channels}");
+        report.add(
+            &format!("{name}; user"),
+            "bytes",
+            user,
+            Some(Goal::AtMost(USER_BYTES_GOAL)),
+        );
+        report.compare(
+            &format!("{name}; kernel, against a bare socket"),
+            "bytes",
+            (kernel, bare),
+            None,
+        );
+        let all = Some(Goal::AtMost(ALL_BYTES_GOAL));
+        report.add(
+            &format!("{name}; user and kernel"),
+            "bytes",
+            user + kernel,
+            all,
+        );
+        if user > USER_BYTES_MAX {
+            let told =
+                format!("{user:.0} bytes of user memory a frontend, {USER_BYTES_MAX} at most");
+            return Err(io::Error::other(told));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the broker and of the kernel for each of so many frontends.
+fn growth(server: &Server, connections: usize, channels: usize) -> io::Result<(f64, f64)> {
+    let subscribe = |index| broker::introduction(&broker::own_channel(index % channels));
+    let _warm = connect(server, WARM_UP, subscribe)?;
+    let before = (server.private_bytes()?, machine::socket_bytes()?);
+    let _frontends = connect(server, connections, subscribe)?;
+    let after = (server.private_bytes()?, machine::socket_bytes()?);
+    let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
+    Ok((each(before.0, after.0), each(before.1, after.1)))
+}
+
+/// Held by nothing but their descriptors, so that the kernel keeps nothing else for them.
+fn connect(
+    server: &Server,
+    count: usize,
+    preamble: impl Fn(usize) -> Vec<Exchange>,
+) -> io::Result<Vec<TcpStream>> {
+    (0..count)
+        .map(|index| open(server.addr, &preamble(index)))
+        .collect()
+}
+
+/// Bytes of the kernel for a socket that is connected and nothing else.
+fn bare_socket(pairs: usize) -> io::Result<f64> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let pair = |_| {
+        Ok([
+            TcpStream::connect(listener.local_addr()?)?,
+            listener.accept()?.0,
+        ])
+    };
+    let _warm = (0..WARM_UP).map(pair).collect::<io::Result<Vec<_>>>()?;
+    let before = machine::socket_bytes()?;
+    let _pairs = (0..pairs).map(pair).collect::<io::Result<Vec<_>>>()?;
+    let grown = machine::socket_bytes()?.saturating_sub(before);
+    Ok(grown as f64 / (2 * pairs) as f64)
+}
