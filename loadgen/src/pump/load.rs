@@ -37,7 +37,7 @@ impl Pump {
             triggers.cut(end_ns);
             life.cut(end_ns);
             self.live(&mut life, timeline);
-            self.read_slowly(end_ns);
+            self.read_slowly();
             self.cpu = meter.read(now_ns, timeline.measure_ns, end_ns);
             if now_ns >= end_ns + timeline.drain_ns {
                 self.give_up(&mut schedule);

@@ -17,10 +17,6 @@ pub(crate) struct Slowness {
     pub(crate) delivered: u64,
 }
 
-/// Reads of one slow client that is awake, in an interval: a megabyte, so that many
-/// of them hold nobody else's late deliveries up.
-const AWAKE_READS_MAX: usize = 4;
-
 impl Pump {
     /// Whether it leaves unread what comes. Its end it does look at.
     pub(super) fn is_dozing(&self, slot: usize) -> bool {
@@ -32,46 +28,32 @@ impl Pump {
     }
 
     /// Lets the slow clients read their share of an interval, where it is over.
-    /// They wake up with the drain, and read what waits for them: also why they
-    /// were sent away.
-    pub(super) fn read_slowly(&mut self, end_ns: u64) {
+    pub(super) fn read_slowly(&mut self) {
         let bytes_per_s = u64::from(self.plan.slow.bytes_per_s);
         let now_ns = self.shared.now_ns();
-        let is_awake = now_ns >= end_ns;
-        if (bytes_per_s == 0 && !is_awake) || now_ns < self.slow_ns {
+        if bytes_per_s == 0 || now_ns < self.slow_ns {
             return;
         }
         self.slow_ns = now_ns + nanoseconds(SLOW_READ_INTERVAL);
         let share = bytes_per_s * SLOW_READ_INTERVAL.as_millis() as u64 / 1000;
         let share = min(share.max(1), RECEIVE_BUFFER_BYTES as u64) as usize;
         for slot in 0..self.seats.len() {
-            if !self.is_dozing(slot) {
-                continue;
-            }
-            if is_awake {
-                let more = |pump: &mut Self| pump.read_share(slot, RECEIVE_BUFFER_BYTES);
-                let _ = (0..AWAKE_READS_MAX).all(|_| more(self));
-            } else {
+            if self.is_dozing(slot) {
                 self.read_share(slot, share);
             }
         }
     }
 
-    /// Whether there may be more to read.
-    fn read_share(&mut self, slot: usize, share: usize) -> bool {
+    fn read_share(&mut self, slot: usize, share: usize) {
         let Some(socket) = &self.seats[slot].socket else {
-            return false;
+            return;
         };
         match socket.recv(&mut self.buffer[..share]) {
-            Recv::Bytes(count) => {
-                self.handle_received(slot, count);
-                return count == share;
-            }
+            Recv::Bytes(count) => self.handle_received(slot, count),
             Recv::Empty => {}
             Recv::Ended => self.end(slot, Fault::Ended),
             Recv::Failed(error) => self.end(slot, system(&error)),
         }
-        false
     }
 }
 
