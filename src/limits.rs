@@ -56,6 +56,11 @@ pub const MESSAGES_PER_SECOND_MAX: u32 = 1_000;
 /// connection is held back.
 pub const BYTES_PER_SECOND_MAX: u32 = 8 * 1024 * 1024;
 
+/// Longest rest of a frontend that has sent more than it may: it is not read
+/// meanwhile, and that it has gone is not noticed. A message that costs more than
+/// so many seconds of its rate is let off the rest.
+pub const REST_MAX: Duration = Duration::from_secs(10);
+
 /// Connections from one peer address by default: a large office behind one
 /// address, and a fraction of what one machine could open. Past it: 429.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4_096;
@@ -543,7 +548,7 @@ pub const BULKY_READS_PER_TURN_MAX: usize = 1;
 /// default: unfinished messages, packets, heads and TLS records, and what waits its
 /// turn. With a shard's even share a message of the default size is taken on up to
 /// 128 shards. As it fills, no connection may keep more than is still free, so
-/// those who keep most are closed first: 1013, 503, `ER` 597.
+/// who sends a large message is closed before who sends a small one: 1013, 503, `ER` 597.
 pub const UNFINISHED_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Least of it that the configuration may allow: four shards with room for a

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use raw::{CLOSE, Raw, TEXT, masked};
 use serde_json::json;
 use support::{Broker, Browser, unhurried};
+use webrocket::control::Whom;
 use webrocket::limits::CONFIGURED_CORK_MAX;
-use webrocket::model::Quotas;
+use webrocket::model::{Quotas, VhostPath};
 
 const CORK: Duration = CONFIGURED_CORK_MAX;
 const EVENTS: usize = 20;
@@ -180,7 +181,19 @@ fn answers_do_not_wait_and_come_behind_what_was_published() {
 #[test]
 fn who_is_sent_away_gets_what_was_published_before_the_reason() {
     type End = fn(&Broker, &mut Raw) -> u16;
-    let ends: [(&str, End); 4] = [
+    let ends: [(&str, End); 5] = [
+        ("disconnected by the operator", |broker, _| {
+            let (handle, path) = (broker.node().handle(), || {
+                VhostPath::parse("/test").expect("a path")
+            });
+            let sessions = broker.wait(handle.sessions(path(), 10)).expect("listed");
+            let [session] = &sessions[..] else {
+                panic!("{} sessions", sessions.len());
+            };
+            let whom = Whom::Session(session.sid);
+            broker.wait(handle.disconnect(path(), whom)).expect("told");
+            1008
+        }),
         ("no such opcode", |_, raw| {
             raw.send(0x83, b"");
             1002

@@ -27,7 +27,7 @@ pub struct Quotas {
     /// even share. Where it runs out, the fullest queues go first: close 1013.
     pub outboxes_bytes_max: u64,
     /// Bytes received and not handled of all connections of the node together;
-    /// each shard has an even share. Where it runs out, those who keep most go
+    /// each shard has an even share. Where it runs out, who would keep more goes
     /// first: close 1013, HTTP 503, `ER` 597.
     pub unfinished_bytes_max: u64,
     /// For every vhost without a quota of its own.

@@ -35,6 +35,8 @@ struct Listener {
     /// The next pause.
     pause: Duration,
     state: State,
+    /// Whether the ring tells of it; else it is asked again after a pause.
+    is_polled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,7 @@ impl Listeners {
             tag,
             pause: ACCEPT_PAUSE_MIN,
             state: State::Quiet,
+            is_polled: false,
         });
         self.arm(self.listeners.len() - 1, ring);
         Ok(())
@@ -77,21 +80,31 @@ impl Listeners {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// Connections wait at this listener.
-    pub(super) fn handle_ready(&mut self, key: ListenerKey, more: bool, ring: &mut Ring) {
-        if key.epoch != self.epoch {
-            return;
-        }
+    /// Connections wait at this listener, or its poll has failed.
+    pub(super) fn handle_ready(
+        &mut self,
+        key: ListenerKey,
+        result: i32,
+        more: bool,
+        ring: &mut Ring,
+    ) -> Option<Event> {
         let place = usize::from(key.place);
-        if let Some(listener) = self.listeners.get_mut(place)
-            && listener.state == State::Quiet
-        {
+        if key.epoch != self.epoch {
+            return None;
+        }
+        let listener = self.listeners.get_mut(place)?;
+        self.open += usize::from(listener.state == State::Quiet);
+        if result < 0 {
+            listener.is_polled = false;
+            return Some(listener.rest(io::Error::from_raw_os_error(-result)));
+        }
+        if listener.state == State::Quiet {
             listener.state = State::Ready;
-            self.open += 1;
         }
         if !more {
             self.arm(place, ring);
         }
+        None
     }
 
     /// How long nothing has to be accepted, as far as is known.
@@ -108,20 +121,26 @@ impl Listeners {
     }
 
     /// Accepts what waits, of each listener no more than a turn has room for.
-    pub(super) fn accept(&mut self, events: &mut Vec<Event>) {
+    pub(super) fn accept(&mut self, events: &mut Vec<Event>, ring: &mut Ring) {
         if self.open == 0 {
             return;
         }
-        for listener in &mut self.listeners {
+        for place in 0..self.listeners.len() {
+            let listener = &mut self.listeners[place];
             let was_open = listener.state != State::Quiet;
             listener.accept(events);
             let is_open = listener.state != State::Quiet;
             self.open -= usize::from(was_open && !is_open);
+            if !listener.is_polled && !matches!(listener.state, State::Paused { .. }) {
+                self.arm(place, ring);
+            }
         }
     }
 
-    fn arm(&self, place: usize, ring: &mut Ring) {
-        let fd = self.listeners[place].socket.as_raw_fd();
+    fn arm(&mut self, place: usize, ring: &mut Ring) {
+        let listener = &mut self.listeners[place];
+        listener.is_polled = true;
+        let fd = listener.socket.as_raw_fd();
         ring.poll_many(fd, READABLE, Operation::Accept(self.key(place)));
     }
 
@@ -161,19 +180,19 @@ impl Listener {
                     return;
                 }
                 Some(errno) if concerns_one_connection(errno) => {}
-                _ => return self.rest(error, events),
+                _ => return events.push(self.rest(error)),
             }
         }
     }
 
-    fn rest(&mut self, error: io::Error, events: &mut Vec<Event>) {
+    fn rest(&mut self, error: io::Error) -> Event {
         let until = Instant::now() + self.pause;
         self.state = State::Paused { until };
         self.pause = (self.pause * 2).min(ACCEPT_PAUSE_MAX);
-        events.push(Event::AcceptFailed {
+        Event::AcceptFailed {
             listener: self.tag,
             error,
-        });
+        }
     }
 }
 

@@ -189,6 +189,12 @@ impl Driver {
         drop(socket);
     }
 
+    /// Whether connections may wait at a listener that the last [`Self::poll`] had
+    /// no room for; the next one does not wait.
+    pub fn has_accepts(&self) -> bool {
+        self.listeners.next_in() == Some(Duration::ZERO)
+    }
+
     /// Submits, waits at most `timeout` (`None`: until something happens,
     /// zero: not at all) and appends at most [`COMPLETIONS_PER_TURN_MAX`] events,
     /// and the connections of a turn behind them.
@@ -208,7 +214,7 @@ impl Driver {
             };
             events.extend(self.handle_completion(&completion));
         }
-        self.listeners.accept(events);
+        self.listeners.accept(events, &mut self.ring);
         Ok(())
     }
 
@@ -217,9 +223,9 @@ impl Driver {
             Operation::Cancel => None,
             Operation::Wakeup => self.handle_wakeup(completion.more),
             Operation::Accept(key) => {
+                let &Completion { result, more, .. } = completion;
                 self.listeners
-                    .handle_ready(key, completion.more, &mut self.ring);
-                None
+                    .handle_ready(key, result, more, &mut self.ring)
             }
             Operation::Read(conn) => self.handle_readable(conn, completion),
             Operation::Write(conn) => self.is_watched(conn).then_some(Event::Writable(conn)),

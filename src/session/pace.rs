@@ -1,3 +1,4 @@
+use crate::limits::REST_MAX;
 use crate::model::VhostQuota;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -50,7 +51,9 @@ impl Pace {
 
     /// So many messages have come, in so many bytes.
     pub fn take(&mut self, rates: Rates, messages: u32, bytes: usize, now_ms: u64) {
-        self.full_ns = self.full_ns.max(now_ms * 1_000_000) + rates.cost_ns(messages, bytes);
+        let now_ns = now_ms * 1_000_000;
+        let full_ns = self.full_ns.max(now_ns) + rates.cost_ns(messages, bytes);
+        self.full_ns = full_ns.min(now_ns + REST_MAX.as_nanos() as u64);
     }
 }
 
@@ -134,10 +137,24 @@ mod tests {
             bytes_per_second: 1000,
         };
         let mut pace = Pace::default();
-        assert_eq!(burst(&mut pace, rates, 16_000, 1), 1);
-        // The last second of it is burst again.
-        assert_eq!(pace.rests_until(rates, 15_000), Some(16_001));
-        assert_eq!(pace.rests_until(rates, 16_001), None);
+        assert_eq!(burst(&mut pace, rates, 8_000, 1), 1);
+        assert_eq!(pace.rests_until(rates, 7_000), Some(8_001));
+        assert_eq!(pace.rests_until(rates, 7_001), Some(8_001));
+        assert_eq!(pace.rests_until(rates, 7_002), None);
+    }
+
+    #[test]
+    fn nobody_rests_longer_than_the_longest_rest() {
+        let rates = Rates {
+            messages_per_second: 1000,
+            bytes_per_second: 1000,
+        };
+        let rest_ms = REST_MAX.as_millis() as u64;
+        for bytes in [10_000, 10_001, 16 << 20] {
+            let mut pace = Pace::default();
+            pace.take(rates, 1, bytes, 1);
+            assert_eq!(pace.rests_until(rates, 1), Some(1 + rest_ms));
+        }
     }
 
     #[test]

@@ -37,9 +37,10 @@ impl Pump {
     }
 
     /// An evicted frontend may take its time to learn why, where nothing but that
-    /// is kept for it.
+    /// is kept for it and the node has time.
     fn linger_longer(&mut self, conn: ConnId) {
-        if self.io.get(conn).is_some_and(|it| it.tls.is_none()) {
+        let is_plain = self.io.get(conn).is_some_and(|it| it.tls.is_none());
+        if is_plain && self.is_serving() {
             let until_ms = self.io.now_ms + EVICTED_LINGER_TIMEOUT.as_millis() as u64;
             self.io.set_deadline(conn, until_ms);
         }
@@ -83,6 +84,8 @@ impl Pump {
         self.io.finish_tls(conn);
         if let Some(connection) = self.io.get(conn) {
             connection.role = Role::Closing;
+            // Worn keys doom it anew with its last word; its end is still read.
+            connection.flags.doomed = false;
             connection.inbox = Vec::new();
         }
         // It can only have become less.
@@ -242,6 +245,10 @@ impl Pump {
                     self.cut_frontend(conn, code, reason);
                     self.linger_longer(conn);
                 } else {
+                    // Or nothing would be given to it.
+                    if let Some(connection) = self.io.get(conn) {
+                        connection.flags.doomed = false;
+                    }
                     self.close_frontend(conn, code, reason);
                 }
             }
@@ -259,8 +266,9 @@ impl Pump {
             Role::Client(_) | Role::Fresh(_) | Role::TurnedAway(_) => self.close_with(conn, b""),
             // The node does not wait for it as long as it was let to wait.
             Role::Closing if why == Doom::Drain => {
+                let before_ms = connection.timer.deadline_ms;
                 let until_ms = self.io.now_ms + LINGER_TIMEOUT.as_millis() as u64;
-                self.io.set_deadline(conn, until_ms);
+                self.io.set_deadline(conn, until_ms.min(before_ms));
             }
             Role::Closing => {}
         }

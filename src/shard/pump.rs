@@ -147,6 +147,7 @@ impl Pump {
         let busy = (listed && !self.io.port.is_congested())
             || !self.io.dirty.is_empty()
             || self.hub.has_deliveries()
+            || self.io.driver.has_accepts()
             || self.io.port.has_incoming();
         if busy {
             return Some(Duration::ZERO);
@@ -204,6 +205,11 @@ impl Pump {
         if self.hub.is_stalled() && self.io.port.has_room() {
             self.hub.handle_room(&mut self.io);
         }
+    }
+
+    /// Whether it is not on its way to the end.
+    pub(super) fn is_serving(&self) -> bool {
+        self.stage == Stage::Serving
     }
 
     fn handle_events(&mut self) {

@@ -18,7 +18,7 @@ impl Io {
     }
 
     /// Counts what the connection keeps now; false where that has grown past what
-    /// is free. So who is refused are those who keep most, and all together stay
+    /// is free. So large messages are refused before small ones, and all together stay
     /// within the shard's share. To be called wherever it may have changed.
     pub(super) fn try_keep(&mut self, conn: ConnId) -> bool {
         let connection = self.connections.get_mut(conn.slot as usize);

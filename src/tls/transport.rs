@@ -4,7 +4,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{HandshakeKind, SupportedCipherSuite};
+use rustls::{HandshakeKind, ProtocolVersion, SupportedCipherSuite};
 
 use super::TlsError;
 use crate::limits::{TLS_PARTIAL_BYTES_MAX, TLS_RECORDS_RESERVED, TLS_SEALED_BYTES_MAX};
@@ -66,7 +66,9 @@ impl Transport {
         let asked_again = Some(HandshakeKind::FullWithHelloRetryRequest);
         let answered = self.connection.protocol_version().is_some()
             && self.connection.handshake_kind() != asked_again;
-        begun && (!answered || self.asks_certificate)
+        // With TLS 1.2 the keys are agreed on in the next flight.
+        let old = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+        begun && (!answered || old || self.asks_certificate)
     }
 
     /// Whether the keys are nearly used up and the connection has to end, while

@@ -342,8 +342,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "limits.unfinished_bytes",
         flag: "unfinished-bytes",
         value: "BYTES",
-        help: "Bytes received and not handled of all connections of the node. Past it those who \
-               keep most are closed: 1013",
+        help: "Bytes received and not handled of all connections of the node. Past it who \
+               sends a large message is closed: 1013",
         reloads: true,
         place: Place::Node(
             |settings, value| {
