@@ -31,7 +31,8 @@ impl World {
         }
         self.check_published(&orders);
         self.check_tokens();
-        for port in &self.ports {
+        // A drain may stop shards before the answer to a page that has left.
+        for port in self.ports.iter().filter(|_| !self.draining) {
             let presenting = &port.presenting;
             assert!(presenting.is_empty(), "never answered: {presenting:?}");
         }
