@@ -1,7 +1,7 @@
 //! How envelopes travel, what hubs' effects do, and how the world comes to rest.
 
 use webrocket::hub::envelope::Delivery;
-use webrocket::model::VhostId;
+use webrocket::model::{ConnId, VhostId};
 
 use super::ports::{Effect, Note};
 use super::{Sleep, Stage, World};
@@ -110,7 +110,16 @@ impl World {
 
     fn handle_delivery(&mut self, shard: usize, delivery: Delivery) {
         if self.stages[shard] == Stage::Stopped {
-            let owed = matches!(delivery, Delivery::Answer { .. } | Delivery::Joined { .. });
+            // Who has left meanwhile is owed nothing.
+            let is_there = |conn: ConnId| {
+                let mut clients = self.clients.iter().filter(|client| client.alive);
+                clients.any(|it| usize::from(it.peer.shard) == shard && it.peer.conn == conn)
+            };
+            let owed = match &delivery {
+                Delivery::Answer { .. } => true,
+                Delivery::Joined { conn, .. } => is_there(*conn),
+                _ => false,
+            };
             assert!(!owed, "stopped before it was told: {delivery:?}");
             return;
         }
