@@ -135,10 +135,20 @@ pub const SPARE_BUFFERS_MAX: usize = 64;
 /// most. A larger buffer is freed.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of frames that one turn gathers for fan-out before it sends them. Well
-/// under the outbox, so that a receiver that keeps up is never over its bound.
-/// Past it: the turn takes nothing more in.
+/// Bytes of frames gathered for one session before they are sent: those of a
+/// channel, or of all that share subscribers. Well under the outbox, so that a
+/// receiver that keeps up is never over its bound. Past it: nothing more is taken in.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of frames that a shard gathers in all channels before it sends them: a
+/// thousand small channels join some eighty frames of 100 bytes each, and more
+/// would save little. Past it: nothing more is taken in.
+pub const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of empty batches that a shard keeps for the channels that are busy
+/// next: what it gathers, and what buffers that double are larger. Past it, and
+/// once they were not needed for a second: freed.
+pub const SPARE_BATCHES_BYTES_MAX: usize = 3 * GATHERED_BYTES_MAX;
 
 /// Bytes of presence records that one channel may hold; the roster is sent in
 /// one message to each joiner. Past it: 403 to the joiner.
@@ -259,6 +269,10 @@ pub const READS_PER_TURN_MAX: usize = 512;
 /// connections than these. A socket is still in the core's cache then, which
 /// is worth some percent of a request; a larger fan-out waits for the turn's end.
 pub const READS_PER_FLUSH_MAX: usize = 32;
+
+/// Longest time that frames are gathered over several turns while there is more
+/// to be read. Past it: they are sent.
+pub const GATHERING_MAX: Duration = Duration::from_millis(50);
 
 /// Deliveries sent in one turn. At 2.5 us each this is 10 ms, the longest that
 /// a heartbeat waits behind fan-out. The rest goes on in the next turn.
@@ -567,6 +581,7 @@ const _: () = assert!(PACKET_BYTES_MAX >= 500_000, "[BC-11]");
 const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 // A turn ends with the frame that passes its bound.
 const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= GATHERED_BYTES_MAX);
 // So what one session is given of one freeze is bounded as a turn is.
 const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= CORKED_BYTES_MAX);

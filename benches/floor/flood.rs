@@ -20,14 +20,11 @@ pub(crate) struct FloodLoad {
 /// Subscribers of each of many channels.
 pub(crate) const SUBSCRIBERS_EACH: usize = 10;
 
-/// Events of the one channel under way: what a subscriber's socket holds with ease.
+/// Events of a channel under way: what a subscriber's socket holds with ease.
 const EVENTS_UNDER_WAY: usize = 256;
 
 /// Of one write.
 const EVENTS_AT_ONCE: usize = 16;
-
-/// Events under way for each of many channels: 20 ms of work at the rate aimed at.
-const EVENTS_UNDER_WAY_EACH: usize = 16;
 
 pub(crate) fn measure(samples: usize, load: &FloodLoad, report: &mut Report) -> io::Result<()> {
     for _ in 0..samples {
@@ -51,7 +48,8 @@ fn one_channel(load: &FloodLoad) -> io::Result<f64> {
     let all = load.subscribers * FRAME_BYTES;
     let mut peers = Peers::connect(server.addr, load.subscribers, |_| {
         broker::introduction("room")
-    })?;
+    })?
+    .sweep();
     let (stream, event) = place.publisher(FRAME_BYTES)?;
     let mut publisher = Speaker::from(stream);
     let events = event.repeat(EVENTS_AT_ONCE);
@@ -81,21 +79,22 @@ pub(crate) fn many_channels(shards: u16, load: &FloodLoad) -> io::Result<f64> {
     let channel = |place| place % load.channels;
     let mut peers = Peers::connect(server.addr, connections, |place| {
         broker::introduction(&broker::own_channel(channel(place)))
-    })?;
+    })?
+    .sweep();
     let events: Vec<_> = (0..load.channels)
-        .map(|index| broker::own_event(index, FRAME_BYTES))
+        .map(|index| broker::own_event(index, FRAME_BYTES).repeat(EVENTS_AT_ONCE))
         .collect();
     let mut random = Random(1);
     let each = SUBSCRIBERS_EACH * FRAME_BYTES;
     per_cpu_second(&server, load.deliveries, |deliveries| {
-        let count = deliveries.div_ceil(SUBSCRIBERS_EACH);
-        let window = EVENTS_UNDER_WAY_EACH * load.channels * each;
-        peers.flood(count * each, window, |sockets| {
+        let count = deliveries.div_ceil(SUBSCRIBERS_EACH * EVENTS_AT_ONCE);
+        let window = EVENTS_UNDER_WAY * load.channels * each;
+        peers.flood(count * EVENTS_AT_ONCE * each, window, |sockets| {
             let place = random.below(connections);
             sockets.send(place, &events[channel(place)])?;
-            Ok(each)
+            Ok(EVENTS_AT_ONCE * each)
         })?;
-        Ok(count * SUBSCRIBERS_EACH)
+        Ok(count * EVENTS_AT_ONCE * SUBSCRIBERS_EACH)
     })
 }
 

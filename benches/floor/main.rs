@@ -31,6 +31,7 @@ mod report;
 mod ring_server;
 mod server;
 mod shards;
+mod sweep;
 mod triggers;
 
 use std::io;

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Recv, Sent, Socket};
 
+use crate::sweep::Sweep;
+
 /// Silence after which a server is taken for broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// One step of a preamble: what to send, and when its answer is complete.
@@ -61,15 +63,6 @@ struct Peer {
     /// Bytes of the answer that are still to come.
     missing: usize,
     requests_left: usize,
-}
-
-/// Connections to send on while others are read.
-pub(crate) struct Sockets<'a>(&'a [Peer]);
-
-impl Sockets<'_> {
-    pub(crate) fn send(&self, place: usize, bytes: &[u8]) -> io::Result<()> {
-        send(&self.0[place].socket, bytes)
-    }
 }
 
 /// A connection that only sends, past its preamble. Its answers are thrown away.
@@ -129,6 +122,11 @@ impl Peers {
         })
     }
 
+    /// The same connections, watched by nobody.
+    pub(crate) fn sweep(self) -> Sweep {
+        Sweep::new(self.peers.into_iter().map(|peer| peer.socket).collect())
+    }
+
     /// Reads until all connections together have got so many bytes.
     pub(crate) fn drain(&mut self, bytes: usize) -> io::Result<()> {
         self.drain_into(bytes, |_, _| {})
@@ -152,34 +150,6 @@ impl Peers {
             }
         }
         Ok(())
-    }
-
-    /// Reads until so many bytes have come, with at most about `window` of them
-    /// under way: `publish` sends something, on one of these connections or on
-    /// another, and tells how many bytes come of it.
-    pub(crate) fn flood(
-        &mut self,
-        bytes: usize,
-        window: usize,
-        mut publish: impl FnMut(&Sockets<'_>) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        let (mut published, mut read) = (0, 0);
-        self.forget_taken();
-        while read < bytes {
-            while published < bytes && published - read.min(published) < window {
-                published += publish(&Sockets(&self.peers))?;
-            }
-            self.wait()?;
-            for place in self.take_readable() {
-                read += self.read(place)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes that each connection got in the last drain or flood.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = usize> {
-        self.peers.iter().map(|peer| peer.taken)
     }
 
     fn forget_taken(&mut self) {

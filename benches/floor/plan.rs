@@ -60,7 +60,7 @@ impl Plan {
             flood: FloodLoad {
                 subscribers: 1_000,
                 channels: 1_000,
-                deliveries: of(10_000_000),
+                deliveries: number(args, "--deliveries").unwrap_or(of(10_000_000)),
             },
             backend: BackendLoad {
                 kept: of(500_000),

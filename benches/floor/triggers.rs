@@ -48,7 +48,8 @@ pub(crate) fn measure(samples: usize, triggers: usize, report: &mut Report) -> i
 
 fn sample(triggers: usize) -> io::Result<(f64, f64)> {
     let (server, place) = server::start_broker(Shape::of_one(0))?;
-    let mut workers = Peers::connect(place.backends, WORKERS, |number| vec![place.work(number)])?;
+    let mut workers =
+        Peers::connect(place.backends, WORKERS, |number| vec![place.work(number)])?.sweep();
     let tokens = tokens(&place, FRONTENDS)?;
     let mut frontends = tokens
         .iter()
@@ -80,6 +81,7 @@ fn sample(triggers: usize) -> io::Result<(f64, f64)> {
     })?;
     let taken: Vec<usize> = workers
         .taken()
+        .iter()
         .map(|bytes| bytes / packet_bytes())
         .collect();
     let mean = taken.iter().sum::<usize>() as f64 / WORKERS as f64;

@@ -20,11 +20,11 @@ impl Hub {
         };
         let mut name = String::with_capacity(event.len() + 2);
         json::write_string(&mut name, event);
-        let frame = self.frames.encode(name.len() + data.as_str().len(), |out| {
+        let mut frame = self.frames.draft(name.len() + data.as_str().len(), |out| {
             event::custom(out, &name, data, None, channel);
         });
         if known.home == self.id {
-            self.spread(known.id, &frame, true, self.turn, None, fx);
+            self.spread(known.id, frame, true, self.turn, None, fx);
             self.count_broadcast(vhost);
             return Answer::Now(Outcome::Done);
         }
@@ -33,8 +33,9 @@ impl Hub {
             channel: known.id,
             receipt,
             accepted: self.turn,
-            frame,
+            frame: frame.share(),
         };
+        self.frames.reclaim(frame);
         match fx.try_request(known.home, publish) {
             Ok(()) => {
                 self.count_broadcast(vhost);

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use crate::limits::SPARE_BATCHES_BYTES_MAX;
 use crate::meter::{Moment, ShardMeter};
 use crate::wire::deflate::{Deflater, Params};
 
@@ -27,7 +30,7 @@ struct Mark {
     /// Place among all frames of the shard.
     seq: u64,
     /// Where it ends in the buffer.
-    end: usize,
+    end: u32,
     custom: bool,
     /// When it was accepted from its sender.
     accepted: Moment,
@@ -41,7 +44,7 @@ impl Batch {
         self.bytes.extend_from_slice(frame);
         self.frames.push(Mark {
             seq,
-            end: self.bytes.len(),
+            end: self.bytes.len() as u32,
             custom,
             accepted,
         });
@@ -63,8 +66,8 @@ impl Batch {
         for index in packed.ends.len()..self.frames.len() {
             let start = index
                 .checked_sub(1)
-                .map_or(0, |before| self.frames[before].end);
-            let frame = &self.bytes[start..self.frames[index].end];
+                .map_or(0, |before| self.frames[before].end as usize);
+            let frame = &self.bytes[start..self.frames[index].end as usize];
             let before = packed.bytes.len();
             if deflater.write_frame(frame, &mut packed.bytes) {
                 meter.compressed.add(1);
@@ -109,7 +112,7 @@ impl Batch {
     pub(super) fn since(&self, seen: u64, deflate: Option<Params>) -> (&[u8], usize) {
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
         let packed = self.packed(deflate);
-        let end = |at: usize| packed.map_or_else(|| self.frames[at].end, |it| it.ends[at]);
+        let end = |at: usize| packed.map_or_else(|| self.frames[at].end as usize, |it| it.ends[at]);
         let start = skipped.checked_sub(1).map_or(0, end);
         let bytes = packed.map_or(&self.bytes, |it| &it.bytes);
         (&bytes[start..], self.frames.len() - skipped)
@@ -124,7 +127,8 @@ impl Batch {
     ) -> impl Iterator<Item = (u64, &[u8])> {
         let packed = self.packed(deflate);
         let bytes = packed.map_or(&self.bytes, |it| &it.bytes);
-        let end = move |at: usize| packed.map_or_else(|| self.frames[at].end, |it| it.ends[at]);
+        let end =
+            move |at: usize| packed.map_or_else(|| self.frames[at].end as usize, |it| it.ends[at]);
         let skipped = self.frames.partition_point(|mark| mark.seq <= seen);
         let none = hidden && !self.has_announcements;
         let range = if none { self.frames.len() } else { skipped }..self.frames.len();
@@ -133,6 +137,18 @@ impl Batch {
             let start = index.checked_sub(1).map_or(0, end);
             (!(hidden && mark.custom)).then(|| (mark.seq, &bytes[start..end(index)]))
         })
+    }
+
+    /// Memory that it takes, empty or not.
+    fn bytes_reserved(&self) -> usize {
+        let packed = self
+            .packed
+            .iter()
+            .map(|it| it.bytes.capacity() + it.ends.capacity() * size_of::<usize>());
+        size_of::<Self>()
+            + self.bytes.capacity()
+            + self.frames.capacity() * size_of::<Mark>()
+            + packed.sum::<usize>()
     }
 
     pub(super) fn clear(&mut self) {
@@ -151,30 +167,55 @@ impl Batch {
     }
 }
 
+const _: () = assert!(size_of::<Mark>() <= 24, "as many as frames");
+
 /// Empty batches with their buffers, so that an idle channel holds none.
 #[derive(Default)]
-pub(super) struct SpareBatches(
+pub(super) struct SpareBatches {
     #[expect(
         clippy::vec_box,
         reason = "they move between here and the channels as they are"
     )]
-    Vec<Box<Batch>>,
-);
+    batches: Vec<Box<Batch>>,
+    bytes: usize,
+    /// How many of them nobody has needed since [`Self::trim`] was last at work.
+    unused: usize,
+    trimmed_us: u64,
+}
 
-/// Empty batches kept: as many channels as are busy in one turn.
-const SPARE_BATCHES_MAX: usize = 64;
+/// Time after which batches are freed that nobody has needed.
+const UNUSED_MAX: Duration = Duration::from_secs(1);
 
 impl SpareBatches {
     pub(super) fn take(&mut self) -> Box<Batch> {
-        self.0.pop().unwrap_or_default()
+        let Some(batch) = self.batches.pop() else {
+            return Box::default();
+        };
+        self.bytes -= batch.bytes_reserved();
+        self.unused = self.unused.min(self.batches.len());
+        batch
     }
 
     /// Keeps the batch for the next channel, where there is room.
     pub(super) fn keep(&mut self, mut batch: Box<Batch>) {
-        if self.0.len() < SPARE_BATCHES_MAX {
-            batch.clear();
-            self.0.push(batch);
+        batch.clear();
+        let bytes = self.bytes + batch.bytes_reserved();
+        if bytes <= SPARE_BATCHES_BYTES_MAX {
+            self.bytes = bytes;
+            self.batches.push(batch);
         }
+    }
+
+    /// Frees what a burst has left behind.
+    pub(super) fn trim(&mut self, now_us: u64) {
+        if u128::from(now_us.saturating_sub(self.trimmed_us)) < UNUSED_MAX.as_micros() {
+            return;
+        }
+        self.trimmed_us = now_us;
+        for batch in self.batches.drain(..self.unused) {
+            self.bytes -= batch.bytes_reserved();
+        }
+        self.unused = self.batches.len();
     }
 }
 
@@ -224,6 +265,44 @@ mod tests {
         batch.clear();
         batch.append(10, b"d", true, Moment::default());
         assert_eq!(batch.frames_since(0, true, None).count(), 0);
+    }
+
+    /// One that holds so many bytes.
+    fn used(bytes: usize) -> Box<Batch> {
+        let mut batch = Batch::default();
+        batch.append(1, &vec![b'x'; bytes], true, Moment::default());
+        Box::new(batch)
+    }
+
+    #[test]
+    fn spare_ones_keep_their_memory_up_to_a_bound() {
+        let mut spare = SpareBatches::default();
+        spare.keep(used(1000));
+        let batch = spare.take();
+        assert!(batch.bytes.capacity() >= 1000 && batch.len() == 0);
+        assert_eq!(spare.bytes, 0);
+        let each = used(KEPT_BYTES_MAX).bytes_reserved();
+        let count = SPARE_BATCHES_BYTES_MAX / each;
+        (0..=count).for_each(|_| spare.keep(used(KEPT_BYTES_MAX)));
+        assert_eq!((spare.batches.len(), spare.bytes), (count, count * each));
+        (0..count).for_each(|_| assert!(spare.take().bytes.capacity() > 0));
+        assert_eq!((spare.take().bytes.capacity(), spare.bytes), (0, 0));
+    }
+
+    #[test]
+    fn spare_ones_that_nobody_needs_are_freed() {
+        const EACH: u64 = UNUSED_MAX.as_micros() as u64;
+        let mut spare = SpareBatches::default();
+        (0..5).for_each(|_| spare.keep(used(10)));
+        spare.trim(EACH);
+        let both = [spare.take(), spare.take()];
+        both.into_iter().for_each(|batch| spare.keep(batch));
+        spare.trim(2 * EACH - 1);
+        assert_eq!(spare.batches.len(), 5);
+        spare.trim(2 * EACH);
+        assert_eq!(spare.batches.len(), 2, "as many as were in use together");
+        spare.trim(3 * EACH);
+        assert_eq!((spare.batches.len(), spare.bytes), (0, 0));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Local {
     pub(super) meter: Arc<VhostMeter>,
     /// Two need no memory of their own.
     pub(super) subscribers: SmallVec<[Subscriber; 2]>,
+    /// How many of them are subscribers of another channel as well.
+    pub(super) shared: u32,
     /// Frames of this turn, or since the vhost's cork has closed.
     pub(super) current: Option<Box<Batch>>,
     /// Frames that are being sent.
@@ -63,6 +65,7 @@ impl Hub {
                 cork_us: self.registry.cork_us(session.vhost),
                 meter: Arc::clone(&session.meter),
                 subscribers: SmallVec::new(),
+                shared: 0,
                 current: None,
                 frozen: None,
                 compressing: Compressing::default(),
@@ -73,6 +76,14 @@ impl Hub {
             }
             key
         });
+        match &session.subscriptions[..] {
+            [] => {}
+            [only] => {
+                self.locals[only.local as usize].shared += 1;
+                self.locals[key as usize].shared += 1;
+            }
+            _ => self.locals[key as usize].shared += 1,
+        }
         let local = &mut self.locals[key as usize];
         local.compressing.add(session.deflate);
         let place = local.subscribers.len() as u32;
@@ -101,6 +112,14 @@ impl Hub {
         let Subscription {
             local: key, place, ..
         } = session.subscriptions.swap_remove(index);
+        match &session.subscriptions[..] {
+            [] => {}
+            [only] => {
+                self.locals[only.local as usize].shared -= 1;
+                self.locals[key as usize].shared -= 1;
+            }
+            _ => self.locals[key as usize].shared -= 1,
+        }
         let local = &mut self.locals[key as usize];
         local.compressing.remove(session.deflate);
         let subscribers = &mut local.subscribers;

@@ -190,19 +190,20 @@ impl Hub {
             return Ok(self.session_mut(conn).map_or(Flow::Close, await_echoes));
         }
         let (sid, vhost) = (session.sid, session.vhost);
-        let frame = self.frames.encode(data.as_str().len(), |out| {
+        let mut frame = self.frames.draft(data.as_str().len(), |out| {
             event::custom(out, event.raw(), data, Some(&sid), channel);
         });
         let receipt = Receipt::Echo(self.peer(conn));
         if home == self.id {
-            self.home_publish(id, receipt, &frame, self.turn, fx);
+            self.home_publish(id, receipt, frame, self.turn, fx);
         } else {
             let publish = Request::Publish {
                 channel: id,
                 receipt,
                 accepted: self.turn,
-                frame,
+                frame: frame.share(),
             };
+            self.frames.reclaim(frame);
             if fx.try_request(home, publish).is_err() {
                 return Ok(self.stall(conn));
             }

@@ -18,7 +18,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Hub;
 use super::batch::SpareBatches;
 use super::channel::Local;
-use crate::limits::{CORKED_BYTES_MAX, CORKED_BYTES_PER_VHOST_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, CORKED_BYTES_MAX, CORKED_BYTES_PER_VHOST_MAX, GATHERED_BYTES_MAX,
+};
 use crate::meter::Moment;
 use crate::model::VhostId;
 
@@ -27,6 +29,10 @@ use crate::model::VhostId;
 pub(super) struct Gathered {
     pub(super) channels: Vec<u32>,
     pub(super) bytes: usize,
+    /// Those of channels with a subscriber that has other channels as well.
+    pub(super) shared_bytes: usize,
+    /// Bytes of the channel that has most, when it got its last frame.
+    pub(super) channel_bytes: usize,
     /// Subscribers of the channels.
     pub(super) subscribers: usize,
 }
@@ -56,18 +62,40 @@ impl Gathered {
             accepted,
         } = published;
         self.bytes += frame.len();
+        if local.shared > 0 {
+            self.shared_bytes += frame.len();
+        }
         let batch = local.current.get_or_insert_with(|| {
             self.channels.push(key);
             self.subscribers += local.subscribers.len();
             spare.take()
         });
         batch.append(seq, frame, custom, accepted);
+        self.channel_bytes = self.channel_bytes.max(batch.bytes(None).len());
+    }
+
+    /// Whether nothing more may be gathered before it is sent: what one session
+    /// gets of it, or all.
+    pub(super) fn is_full(&self) -> bool {
+        self.channel_bytes.max(self.shared_bytes) >= BATCH_BYTES_MAX
+            || self.bytes >= GATHERED_BYTES_MAX
+    }
+
+    /// Its channels were taken out to be sent.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            channels: std::mem::take(&mut self.channels),
+            ..Self::default()
+        };
     }
 
     /// Takes over what another one has, and leaves it empty.
     fn absorb(&mut self, other: &mut Self) {
         self.channels.append(&mut other.channels);
         self.bytes += std::mem::take(&mut other.bytes);
+        self.shared_bytes += std::mem::take(&mut other.shared_bytes);
+        let channel_bytes = std::mem::take(&mut other.channel_bytes);
+        self.channel_bytes = self.channel_bytes.max(channel_bytes);
         self.subscribers += std::mem::take(&mut other.subscribers);
     }
 }

@@ -1,8 +1,8 @@
 //! From a channel's frames to its subscribers' sockets.
 //!
 //! Each frame gets the next sequence number of the shard and is appended to the
-//! `current` batch of its channel. At the end of the turn the batches freeze,
-//! and each subscriber is given its channel's whole batch in one piece. Where
+//! `current` batch of its channel. At the end of the turn, or of some turns in
+//! which there was more to be read (docs/decisions/0024), the batches freeze, and each subscriber is given its channel's whole batch in one piece. Where
 //! a turn's budget ends amid a large channel, the next turn goes on; frames
 //! published meanwhile gather in new `current` batches. Where a vhost has a cork
 //! its frames gather longer than a turn (`cork.rs`).
@@ -19,7 +19,6 @@ use super::cork::{Corks, Gathered, Published};
 use super::deflate::Deflaters;
 use super::session::Session;
 use super::{Effects, Hub};
-use crate::limits::BATCH_BYTES_MAX;
 use crate::meter::Moment;
 use crate::model::VhostId;
 
@@ -89,6 +88,7 @@ impl FanOut {
     /// A turn begins: what has waited long enough is sent in it.
     pub(super) fn set_time(&mut self, now_us: u64) {
         self.now_us = now_us;
+        self.spare.trim(now_us);
         self.corks.open_due(now_us, &mut self.gathered);
     }
 
@@ -121,7 +121,12 @@ impl Hub {
     /// Whether so much waits to be sent that no more should come in this turn.
     /// What waits under corks is not meant: it is bounded by itself.
     pub fn is_saturated(&self) -> bool {
-        self.fan_out.gathered.bytes >= BATCH_BYTES_MAX
+        self.fan_out.gathered.is_full()
+    }
+
+    /// Whether frames are gathered and none of them is being sent.
+    pub fn is_gathering(&self) -> bool {
+        self.fan_out.frozen.is_empty() && !self.fan_out.gathered.channels.is_empty()
     }
 
     /// About how many subscribers the frames gathered so far go to; the largest
@@ -197,8 +202,7 @@ impl Hub {
     fn freeze(&mut self) {
         let fan_out = &mut self.fan_out;
         std::mem::swap(&mut fan_out.gathered.channels, &mut fan_out.frozen);
-        fan_out.gathered.bytes = 0;
-        fan_out.gathered.subscribers = 0;
+        fan_out.gathered.forget();
         fan_out.frozen_until = fan_out.seq;
         fan_out.corks.close_again();
         fan_out.channel = 0;
@@ -291,30 +295,4 @@ impl Local {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::local;
-    use super::*;
-
-    #[test]
-    fn counts_the_subscribers_of_each_busy_channel_once() {
-        let mut locals = Slab::new();
-        let keys = [31, 1, 0].map(|count| locals.insert(local(VhostId(1), count)) as u32);
-        let mut fan_out = FanOut::default();
-        for (key, expected) in [(0, 31), (0, 31), (1, 32), (2, 32)] {
-            fan_out.gather(&mut locals, keys[key], b"frame", true, Moment::default());
-            assert_eq!(fan_out.gathered_deliveries(), expected);
-        }
-    }
-
-    #[test]
-    fn frames_under_way_let_nothing_be_sent_between() {
-        let mut locals = Slab::new();
-        let key = locals.insert(local(VhostId(1), 1)) as u32;
-        let mut fan_out = FanOut {
-            frozen: vec![key],
-            ..FanOut::default()
-        };
-        fan_out.gather(&mut locals, key, b"frame", true, Moment::default());
-        assert_eq!(fan_out.gathered_deliveries(), usize::MAX);
-    }
-}
+mod tests;

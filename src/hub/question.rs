@@ -353,10 +353,10 @@ impl Hub {
         };
         let name = quoted(&event.name);
         let len = name.len() + data.as_str().len();
-        let frame = self.frames.encode(len, |out| {
+        let frame = self.frames.draft(len, |out| {
             event::custom(out, &name, data, None, home.name.as_str());
         });
-        Finding::Published(self.spread(channel, &frame, true, self.turn, None, fx))
+        Finding::Published(self.spread(channel, frame, true, self.turn, None, fx))
     }
 
     fn busiest(&self, count: usize) -> Vec<BusyChannel> {

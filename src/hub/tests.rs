@@ -223,6 +223,7 @@ pub(super) fn local(vhost: VhostId, subscribers: u32) -> Local {
         cork_us: 0,
         meter: Arc::default(),
         subscribers: subscribed.collect(),
+        shared: 0,
         current: None,
         frozen: None,
         compressing: Compressing::default(),

@@ -32,12 +32,11 @@ impl Sid {
     pub fn text(&self) -> [u8; 36] {
         let mut text = [b'-'; 36];
         let mut at = 0;
-        for (index, byte) in self.0.iter().enumerate() {
+        for (index, &byte) in self.0.iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 at += 1;
             }
-            text[at] = HEX[usize::from(byte >> 4)];
-            text[at + 1] = HEX[usize::from(byte & 15)];
+            text[at..at + 2].copy_from_slice(&HEX_PAIRS[usize::from(byte)]);
             at += 2;
         }
         text
@@ -55,6 +54,17 @@ impl SingleAccessToken {
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Each byte's two digits: every event carries sixteen.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {

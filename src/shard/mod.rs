@@ -9,6 +9,7 @@ mod close;
 mod connection;
 mod departure;
 mod frontend;
+mod gathering;
 mod io;
 mod presented;
 mod pump;

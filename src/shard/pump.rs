@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connection::Role;
 use super::departure::Departure;
+use super::gathering::Gathering;
 use super::io::{Doom, Io, Note};
 use super::refusal::refusal_of;
 use super::{BACKEND, FRONTEND, Seat, ShardError, TLS_BACKEND, TLS_FRONTEND};
@@ -51,6 +52,7 @@ pub(super) struct Pump {
     pub(super) departure: Option<Departure>,
     /// Which of its sources a turn begins with.
     first_source: usize,
+    gathering: Gathering,
 }
 
 /// How far the shard is on its way to the end.
@@ -105,6 +107,7 @@ impl Pump {
             pauses: LineLimit::new(PAUSE_LINES_PER_SECOND_MAX),
             departure: None,
             first_source: 0,
+            gathering: Gathering::default(),
         })
     }
 
@@ -198,7 +201,10 @@ impl Pump {
         // Whoever comes in has a deadline and gathers little.
         self.shake_hands();
         self.take_in();
-        self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
+        if !self.gathers_on() {
+            self.gathering = Gathering::default();
+            self.hub.flush(DELIVERIES_PER_TURN_MAX, &mut self.io);
+        }
         self.handle_notes();
         self.flush_outboxes();
         self.io.port.flush();
@@ -356,6 +362,7 @@ impl Pump {
             let Some(delivery) = self.io.port.take_delivery() else {
                 break;
             };
+            self.gathering.taken += 1;
             self.hub.handle_delivery(delivery, &mut self.io);
         }
         self.handle_notes();
@@ -369,9 +376,19 @@ impl Pump {
             let Some(request) = self.io.port.take_request() else {
                 break;
             };
+            self.gathering.taken += 1;
             self.hub.handle_request(request, &mut self.io);
         }
         self.handle_notes();
+    }
+
+    /// Whether the next turn adds to what was gathered before it is sent
+    /// (docs/decisions/0024).
+    fn gathers_on(&mut self) -> bool {
+        let more = !self.io.ready.is_empty() || self.io.port.has_incoming();
+        let deliveries = self.hub.gathered_deliveries();
+        let may = more && self.hub.is_gathering() && !self.is_full();
+        may && self.gathering.goes_on(deliveries, self.io.turn_us)
     }
 
     /// Whether nothing more is to be read now: so much waits to be sent to this
@@ -388,6 +405,7 @@ impl Pump {
                 self.io.ready.drain(..index);
                 return;
             }
+            self.gathering.taken += 1;
             self.read_listed(self.io.ready[index]);
             if (index + 1) % READS_PER_FLUSH_MAX == 0 {
                 self.flush_answers();
