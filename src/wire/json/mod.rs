@@ -64,26 +64,33 @@ impl<'a> Members<'a> {
         }
         Cow::Owned(kept)
     }
-
-    /// The inside of a valid value where it is an object.
-    fn inside(raw: &'a str) -> Option<Self> {
-        let inside = raw.strip_prefix('{')?.strip_suffix('}')?;
-        Some(Self(trim(inside)))
-    }
 }
 
 /// Without JSON's white space at both ends. By bytes: `trim_matches` goes by
 /// characters, which takes as long as scanning a small value.
+#[inline]
 fn trim(text: &str) -> &str {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let bytes = text.as_bytes();
-    let start = bytes.iter().take_while(|byte| is_space(byte)).count();
-    let end = bytes[start..]
-        .iter()
+    match (bytes.first(), bytes.last()) {
+        (Some(&first), Some(&last)) if is_space(first) || is_space(last) => trim_spaces(text),
+        _ => text,
+    }
+}
+
+#[cold]
+fn trim_spaces(text: &str) -> &str {
+    let start = text.bytes().take_while(|&byte| is_space(byte)).count();
+    let text = &text[start..];
+    let end = text
+        .bytes()
         .rev()
-        .take_while(|byte| is_space(byte))
+        .take_while(|&byte| is_space(byte))
         .count();
-    &text[start..text.len() - end]
+    &text[..text.len() - end]
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The members of `text` where the whole of it is one valid object.
@@ -144,6 +151,7 @@ impl<'a> JsonString<'a> {
 
     /// What the string says. Half a surrogate pair becomes U+FFFD, since Rust
     /// text has no room for it.
+    #[inline]
     pub fn unescape(self) -> Cow<'a, str> {
         let inside = &self.raw[1..self.raw.len() - 1];
         if self.escaped {
@@ -166,10 +174,14 @@ impl<'a> JsonString<'a> {
 
     /// Whether the first character that it says is a colon ([BR-10]).
     pub fn starts_with_colon(self) -> bool {
-        self.unescape().starts_with(':')
+        match self.raw.as_bytes().get(1) {
+            Some(b'\\') => self.unescape().starts_with(':'),
+            first => first == Some(&b':'),
+        }
     }
 }
 
+#[cold]
 fn unescape(mut rest: &str) -> String {
     let mut text = String::with_capacity(rest.len());
     while let Some((plain, after)) = rest.split_once('\\') {
