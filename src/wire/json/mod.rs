@@ -13,31 +13,43 @@ pub(in crate::wire) use scan::{Scan, Value};
 
 /// The members of an object whose text is known to be valid, without its braces
 /// and the white space next to them; empty for `{}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Members<'a>(&'a str);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Members<'a> {
+    text: &'a str,
+    names: Names,
+}
 
 impl<'a> Members<'a> {
     /// Those of `{}`.
-    pub const EMPTY: Self = Self("");
+    pub const EMPTY: Self = Self {
+        text: "",
+        names: Names::NONE,
+    };
 
     /// Members that were taken from a valid object before, kept as text.
     pub fn trusted(text: &'a str) -> Self {
-        Self(trim(text))
+        Self::named(text, Names::UNKNOWN)
+    }
+
+    /// Members with all these names at least.
+    fn named(text: &'a str, names: Names) -> Self {
+        let text = trim(text);
+        Self { text, names }
     }
 
     /// `"name":value` separated by commas.
     pub fn as_str(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Whether the object has no member.
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// Each member's name and the text of its value, in the order written.
     pub fn iter(self) -> impl Iterator<Item = (JsonString<'a>, &'a str)> {
-        let mut scan = Scan::new(self.0);
+        let mut scan = Scan::new(self.text);
         std::iter::from_fn(move || {
             if scan.is_at_end() {
                 return None;
@@ -54,15 +66,54 @@ impl<'a> Members<'a> {
     /// The members but those of the given names, however their names are
     /// escaped. Borrowed where there is none of them.
     pub fn without(self, names: &[&str]) -> Cow<'a, str> {
+        // Nearly all data has none of them, and is not looked at again.
+        if !names.iter().any(|name| self.names.may_have(name)) {
+            return Cow::Borrowed(self.text);
+        }
         let named = |name: &JsonString<'_>| names.iter().any(|other| name.is(other));
         if !self.iter().any(|(name, _)| named(&name)) {
-            return Cow::Borrowed(self.0);
+            return Cow::Borrowed(self.text);
         }
-        let mut kept = String::with_capacity(self.0.len());
+        let mut kept = String::with_capacity(self.text.len());
         for (name, value) in self.iter().filter(|(name, _)| !named(name)) {
             write_member(&mut kept, name, value);
         }
         Cow::Owned(kept)
+    }
+}
+
+/// The names are told by the text.
+impl PartialEq for Members<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Members<'_> {}
+
+/// Which names an object may have: a bit for each, by its length and first
+/// byte. Two names may share one, so it rules names out and never in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Names(u64);
+
+impl Names {
+    const NONE: Self = Self(0);
+
+    /// Any names.
+    const UNKNOWN: Self = Self(u64::MAX);
+
+    fn put(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name.as_bytes()) != 0
+    }
+
+    fn bit(name: &[u8]) -> u64 {
+        let first = name.first().copied().unwrap_or_default();
+        // Lengths are put eleven apart, since names begin within some thirty letters.
+        1 << ((name.len() * 11 + usize::from(first)) % 64)
     }
 }
 
@@ -109,13 +160,13 @@ pub fn parse_members(text: &str) -> Option<Members<'_>> {
 pub fn merge(base: Members<'_>, over: Members<'_>) -> String {
     // Hashed, since both may hold a hundred thousand names chosen to hurt.
     let replaced: HashSet<Cow<'_, str>> = over.iter().map(|(name, _)| name.unescape()).collect();
-    let mut merged = String::with_capacity(base.0.len() + 1 + over.0.len());
+    let mut merged = String::with_capacity(base.text.len() + 1 + over.text.len());
     for (name, value) in base.iter() {
         if !replaced.contains(&name.unescape()) {
             write_member(&mut merged, name, value);
         }
     }
-    push_members(&mut merged, over.0);
+    push_members(&mut merged, over.text);
     merged
 }
 

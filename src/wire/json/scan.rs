@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{JsonString, Members, is_space};
+use super::{JsonString, Members, Names, is_space};
 use crate::limits::JSON_DEPTH_MAX;
 
 /// One pass over a JSON text (RFC 8259, strictly): each step checks what it
@@ -32,10 +32,12 @@ impl<'a> Scan<'a> {
         match self.peek()? {
             b'"' => return self.string().map(Value::String),
             b'{' => {
-                self.container(depth)?;
-                return self.members_from(start).map(Value::Object);
+                let names = self.container(depth)?;
+                return self.members_from(start, names).map(Value::Object);
             }
-            b'[' => self.container(depth)?,
+            b'[' => {
+                self.container(depth)?;
+            }
             _ => self.scalar()?,
         }
         self.text.get(start..self.at).map(Value::Other)
@@ -43,8 +45,9 @@ impl<'a> Scan<'a> {
 
     /// What stands between the braces of the object that began at `start` and
     /// has just been taken.
-    fn members_from(&self, start: usize) -> Option<Members<'a>> {
-        self.text.get(start + 1..self.at - 1).map(Members::trusted)
+    fn members_from(&self, start: usize, names: Names) -> Option<Members<'a>> {
+        let inside = self.text.get(start + 1..self.at - 1)?;
+        Some(Members::named(inside, names))
     }
 
     /// Skips one value and returns its text.
@@ -76,7 +79,8 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        self.members_from(start)
+        // Whoever splices all of it is rare, and may look at the names again.
+        self.members_from(start, Names::UNKNOWN)
     }
 
     /// A member's name and the colon behind it.
@@ -153,8 +157,9 @@ impl<'a> Scan<'a> {
     }
 
     /// An object or array with all that is in it, without recursion: a hostile
-    /// text costs no stack.
-    fn container(&mut self, depth: usize) -> Option<()> {
+    /// text costs no stack. Tells the names of the outermost object.
+    fn container(&mut self, depth: usize) -> Option<Names> {
+        let mut names = Names::NONE;
         let mut open = Nesting::inside(depth);
         loop {
             match self.peek()? {
@@ -163,8 +168,7 @@ impl<'a> Scan<'a> {
                     self.skip_space();
                     open.push(true)?;
                     if self.take(b'}').is_none() {
-                        self.skip_string()?;
-                        self.colon()?;
+                        self.skip_name(&open, &mut names)?;
                         continue;
                     }
                     open.pop();
@@ -186,15 +190,14 @@ impl<'a> Scan<'a> {
             // A value has ended: close what ends with it, up to the next one.
             loop {
                 let Some(in_object) = open.innermost() else {
-                    return Some(());
+                    return Some(names);
                 };
                 self.skip_space();
                 match self.next()? {
                     b',' => {
                         self.skip_space();
                         if in_object {
-                            self.skip_string()?;
-                            self.colon()?;
+                            self.skip_name(&open, &mut names)?;
                         }
                         break;
                     }
@@ -204,6 +207,20 @@ impl<'a> Scan<'a> {
                 }
             }
         }
+    }
+
+    #[inline]
+    fn skip_name(&mut self, open: &Nesting, names: &mut Names) -> Option<()> {
+        let start = self.at + 1;
+        let escaped = self.skip_string()?;
+        if open.open == 1 {
+            if escaped {
+                *names = Names::UNKNOWN;
+            } else {
+                names.put(self.text.as_bytes().get(start..self.at - 1)?);
+            }
+        }
+        self.colon()
     }
 
     fn scalar(&mut self) -> Option<()> {

@@ -151,6 +151,39 @@ fn without_sees_through_escapes_and_copies_only_if_it_must() {
     assert_eq!(members(r#"{"sid":1}"#).without(&["sid"]), "");
 }
 
+/// Whatever a name's length and first byte, it is found again, alone and behind others.
+#[test]
+fn without_misses_no_name() {
+    let firsts = (b' '..0x7f).filter(|byte| !matches!(byte, b'"' | b'\\'));
+    for first in firsts.map(char::from).chain(['é', '😀']) {
+        for length in 0..70 {
+            let name = format!("{first}{}", "n".repeat(length));
+            let text = format!(r#"{{"other":{{"inner":[1]}},"{name}":[{{"x":2}}],"":3}}"#);
+            let kept = members(&text).without(&["absent", &name]).into_owned();
+            assert_eq!(kept, r#""other":{"inner":[1]},"":3"#, "{name}");
+            assert_eq!(members(&text).without(&[""]).len(), text.len() - 7);
+            let trusted = Members::trusted(&text[1..text.len() - 1]);
+            assert_eq!(trusted.without(&[&name]), kept);
+        }
+    }
+}
+
+/// Names that are not the object's own are none of them.
+#[test]
+fn without_does_not_look_inside() {
+    for text in [
+        r#"{"a":{"sid":1,"s\u0069d":2},"b":[{"sid":3}]}"#,
+        r#"{"a":"\"sid\":1"}"#,
+        // Their bits are those of `sid`.
+        r#"{"sad":1,"two":{"sid":1}}"#,
+    ] {
+        assert!(
+            matches!(members(text).without(&["sid"]), Cow::Borrowed(_)),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn merge_replaces_names_and_keeps_the_rest() {
     let merged = |base: &str, over: &str| merge(members(base), members(over));
