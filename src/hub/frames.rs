@@ -2,10 +2,37 @@ use bytes::{Bytes, BytesMut};
 
 use crate::limits::UID_BYTES_MAX;
 
-/// Where frames that may cross cores are encoded. A frame shares the buffer by
+/// Where frames that cross cores are encoded. A frame shares the buffer by
 /// reference, and the buffer is used anew once all its frames are gone.
 #[derive(Default)]
 pub(super) struct Frames(BytesMut);
+
+/// A frame on its way to the subscribers of a channel.
+#[derive(Clone, Copy)]
+pub(super) enum Encoded<'a> {
+    /// May go to other shards as it is.
+    Shared(&'a Bytes),
+    /// Was encoded where its channel is at home, for this shard alone unless
+    /// others have subscribers too: counting references costs more than a copy.
+    Here(&'a [u8]),
+}
+
+impl Encoded<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(frame) => frame,
+            Self::Here(frame) => frame,
+        }
+    }
+
+    /// The frame for another shard.
+    pub(super) fn share(self, frames: &mut Frames) -> Bytes {
+        match self {
+            Self::Shared(frame) => frame.clone(),
+            Self::Here(frame) => frames.encode(frame.len(), |out| out.extend_from_slice(frame)),
+        }
+    }
+}
 
 /// Frames share buffers of this size: one allocation serves hundreds of events.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -24,5 +51,34 @@ impl Frames {
         }
         write(&mut self.0);
         self.0.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::KEPT_BYTES_MAX;
+    use super::super::tests::World;
+    use super::*;
+
+    #[test]
+    fn a_frame_encoded_here_is_copied_for_other_shards_and_a_shared_one_is_not() {
+        let mut frames = Frames::default();
+        let here = Encoded::Here(b"frame");
+        let copy = here.share(&mut frames);
+        assert_eq!(&copy[..], here.bytes());
+        let shared = Encoded::Shared(&copy).share(&mut frames);
+        assert_eq!(shared.as_ptr(), copy.as_ptr());
+    }
+
+    #[test]
+    fn buffers_are_kept_up_to_their_bound_and_not_past_it() {
+        let mut hub = World::new().hub;
+        for (bytes, kept) in [(KEPT_BYTES_MAX, KEPT_BYTES_MAX), (KEPT_BYTES_MAX + 1, 0)] {
+            hub.with_frame(|out| out.reserve_exact(bytes), |_, _| ());
+            assert_eq!(hub.scratch.capacity(), kept);
+            hub.name = String::new();
+            hub.keep_name(String::with_capacity(bytes));
+            assert_eq!(hub.name.capacity(), kept);
+        }
     }
 }

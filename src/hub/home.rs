@@ -1,8 +1,8 @@
-use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use super::busy::Tally;
 use super::envelope::{Bearer, Delivery, Join, Outcome, Receipt, Request, ToControl, Trigger};
+use super::frames::Encoded;
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
 use crate::meter::Moment;
@@ -67,7 +67,7 @@ impl Hub {
                 accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, &frame, accepted, fx);
+                self.home_publish(channel, receipt, Encoded::Shared(&frame), accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -113,7 +113,7 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
         }
     }
 
@@ -169,7 +169,7 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
         }
     }
 
@@ -178,7 +178,7 @@ impl Hub {
         &mut self,
         channel: ChannelId,
         receipt: Receipt,
-        frame: &Bytes,
+        frame: Encoded<'_>,
         accepted: Moment,
         fx: &mut impl Effects,
     ) {
@@ -213,7 +213,7 @@ impl Hub {
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
-        frame: &Bytes,
+        frame: Encoded<'_>,
         custom: bool,
         accepted: Moment,
         sender: Option<Peer>,
@@ -225,6 +225,7 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
+        let mut shared = None;
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -233,7 +234,7 @@ impl Hub {
             if shard == self.id {
                 if let Some(key) = home.local {
                     self.fan_out
-                        .gather(&mut self.locals, key, frame, custom, accepted);
+                        .gather(&mut self.locals, key, frame.bytes(), custom, accepted);
                 }
                 continue;
             }
@@ -245,7 +246,9 @@ impl Hub {
                 Delivery::Frame {
                     channel,
                     accepted,
-                    frame: frame.clone(),
+                    frame: shared
+                        .get_or_insert_with(|| frame.share(&mut self.frames))
+                        .clone(),
                     custom,
                     echo_of,
                 },

@@ -9,6 +9,7 @@
 mod tests;
 
 use super::channel::Subscriber;
+use super::frames::Encoded;
 use super::home::Home;
 use super::session::{Session, Subscription};
 use super::{Effects, Hub};
@@ -356,7 +357,8 @@ impl Hub {
         let frame = self.frames.encode(len, |out| {
             event::custom(out, &name, data, None, home.name.as_str());
         });
-        Finding::Published(self.spread(channel, &frame, true, self.turn, None, fx))
+        let frame = Encoded::Shared(&frame);
+        Finding::Published(self.spread(channel, frame, true, self.turn, None, fx))
     }
 
     fn busiest(&self, count: usize) -> Vec<BusyChannel> {
