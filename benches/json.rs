@@ -109,6 +109,7 @@ fn simd(message: &mut [u8]) -> Option<Found> {
 fn json(criterion: &mut Criterion) {
     for (name, text) in [
         ("100 bytes", "The quick brown fox jumps".to_owned()),
+        ("1 kB", "The quick brown fox jumps ".repeat(37)),
         ("10 kB", "The quick brown fox jumps ".repeat(400)),
     ] {
         let message = format!(

@@ -1,3 +1,4 @@
+use super::batch::KEPT_BYTES_MAX;
 use super::envelope::{Ask, Grant, Outcome, Receipt, Request, ToControl};
 use super::{Answer, Effects, Hub};
 use crate::model::{ConnId, Status, VhostId};
@@ -18,30 +19,41 @@ impl Hub {
         let Some((_, known)) = self.registry.channel(vhost, channel) else {
             return Answer::Now(Outcome::Failed(Status::ChannelNotFound));
         };
-        let mut name = String::with_capacity(event.len() + 2);
+        let mut name = std::mem::take(&mut self.name);
+        name.clear();
         json::write_string(&mut name, event);
-        let mut frame = self.frames.draft(name.len() + data.as_str().len(), |out| {
-            event::custom(out, &name, data, None, channel);
-        });
         if known.home == self.id {
-            self.spread(known.id, frame, true, self.turn, None, fx);
+            let write = |out: &mut _| event::custom(out, &name, data, None, channel);
+            self.with_frame(write, |hub, frame| {
+                hub.spread(known.id, frame, true, hub.turn, None, fx)
+            });
+            self.keep_name(name);
             self.count_broadcast(vhost);
             return Answer::Now(Outcome::Done);
         }
+        let frame = self.frames.encode(name.len() + data.as_str().len(), |out| {
+            event::custom(out, &name, data, None, channel);
+        });
+        self.keep_name(name);
         let receipt = Receipt::Answer(self.peer(client), request);
         let publish = Request::Publish {
             channel: known.id,
             receipt,
             accepted: self.turn,
-            frame: frame.share(),
+            frame,
         };
-        self.frames.reclaim(frame);
         match fx.try_request(known.home, publish) {
             Ok(()) => {
                 self.count_broadcast(vhost);
                 Answer::Later
             }
             Err(_) => self.stall_client(client),
+        }
+    }
+
+    pub(super) fn keep_name(&mut self, name: String) {
+        if name.capacity() <= KEPT_BYTES_MAX {
+            self.name = name;
         }
     }
 

@@ -36,8 +36,8 @@ struct Mark {
     accepted: Moment,
 }
 
-/// A buffer that grew past this is not kept for the next turn.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// A buffer that grew past this is not kept for the next turn, or frame.
+pub(super) const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl Batch {
     pub(super) fn append(&mut self, seq: u64, frame: &[u8], custom: bool, accepted: Moment) {

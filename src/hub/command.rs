@@ -190,20 +190,22 @@ impl Hub {
             return Ok(self.session_mut(conn).map_or(Flow::Close, await_echoes));
         }
         let (sid, vhost) = (session.sid, session.vhost);
-        let mut frame = self.frames.draft(data.as_str().len(), |out| {
-            event::custom(out, event.raw(), data, Some(&sid), channel);
-        });
         let receipt = Receipt::Echo(self.peer(conn));
         if home == self.id {
-            self.home_publish(id, receipt, frame, self.turn, fx);
+            let write = |out: &mut _| event::custom(out, event.raw(), data, Some(&sid), channel);
+            self.with_frame(write, |hub, frame| {
+                hub.home_publish(id, receipt, frame, hub.turn, fx);
+            });
         } else {
+            let frame = self.frames.encode(data.as_str().len(), |out| {
+                event::custom(out, event.raw(), data, Some(&sid), channel);
+            });
             let publish = Request::Publish {
                 channel: id,
                 receipt,
                 accepted: self.turn,
-                frame: frame.share(),
+                frame,
             };
-            self.frames.reclaim(frame);
             if fx.try_request(home, publish).is_err() {
                 return Ok(self.stall(conn));
             }

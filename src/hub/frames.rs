@@ -2,11 +2,37 @@ use bytes::{Bytes, BytesMut};
 
 use crate::limits::UID_BYTES_MAX;
 
-/// Where frames that may cross cores are encoded. A frame that does shares the
-/// buffer by reference, and the buffer is used anew once all its frames are gone;
-/// one that does not leaves its bytes, warm, to the next.
+/// Where frames that cross cores are encoded. A frame shares the buffer by
+/// reference, and the buffer is used anew once all its frames are gone.
 #[derive(Default)]
 pub(super) struct Frames(BytesMut);
+
+/// A frame on its way to the subscribers of a channel.
+#[derive(Clone, Copy)]
+pub(super) enum Encoded<'a> {
+    /// May go to other shards as it is.
+    Shared(&'a Bytes),
+    /// Was encoded where its channel is at home, for this shard alone unless
+    /// others have subscribers too: counting references costs more than a copy.
+    Here(&'a [u8]),
+}
+
+impl Encoded<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(frame) => frame,
+            Self::Here(frame) => frame,
+        }
+    }
+
+    /// The frame for another shard.
+    pub(super) fn share(self, frames: &mut Frames) -> Bytes {
+        match self {
+            Self::Shared(frame) => frame.clone(),
+            Self::Here(frame) => frames.encode(frame.len(), |out| out.extend_from_slice(frame)),
+        }
+    }
+}
 
 /// Frames share buffers of this size: one allocation serves hundreds of events.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -16,94 +42,43 @@ const OVERHEAD_BYTES: usize = 1024;
 
 const _: () = assert!(UID_BYTES_MAX <= OVERHEAD_BYTES);
 
-/// A frame that is shared only where another core gets it. Once it is where it
-/// has to go it is given back with [`Frames::reclaim`].
-pub(super) struct Draft {
-    /// The frame, unless it is shared, and the rest of its buffer.
-    chunk: BytesMut,
-    shared: Option<Bytes>,
-}
-
 impl Frames {
     /// One frame; `len` is about how long its data gets.
-    pub(super) fn draft(&mut self, len: usize, write: impl FnOnce(&mut BytesMut)) -> Draft {
+    pub(super) fn encode(&mut self, len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
         let needed = len + OVERHEAD_BYTES;
-        let mut chunk = std::mem::take(&mut self.0);
-        if chunk.capacity() < needed {
-            chunk.reserve(needed.max(CHUNK_BYTES));
+        if self.0.capacity() < needed {
+            self.0.reserve(needed.max(CHUNK_BYTES));
         }
-        write(&mut chunk);
-        Draft {
-            chunk,
-            shared: None,
-        }
-    }
-
-    /// The draft is done with.
-    pub(super) fn reclaim(&mut self, draft: Draft) {
-        // That of another core brings no buffer.
-        if draft.chunk.capacity() > 0 {
-            self.0 = draft.chunk;
-            self.0.clear();
-        }
-    }
-}
-
-impl Draft {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.shared.as_deref().unwrap_or(&self.chunk)
-    }
-
-    /// The frame for another core.
-    pub(super) fn share(&mut self) -> Bytes {
-        let chunk = &mut self.chunk;
-        let shared = self.shared.get_or_insert_with(|| chunk.split().freeze());
-        shared.clone()
-    }
-}
-
-/// A frame of another core.
-impl From<Bytes> for Draft {
-    fn from(frame: Bytes) -> Self {
-        Self {
-            chunk: BytesMut::new(),
-            shared: Some(frame),
-        }
+        write(&mut self.0);
+        self.0.split().freeze()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::KEPT_BYTES_MAX;
+    use super::super::tests::World;
     use super::*;
 
-    fn draft(frames: &mut Frames, text: &[u8]) -> Draft {
-        frames.draft(text.len(), |out| out.extend_from_slice(text))
+    #[test]
+    fn a_frame_encoded_here_is_copied_for_other_shards_and_a_shared_one_is_not() {
+        let mut frames = Frames::default();
+        let here = Encoded::Here(b"frame");
+        let copy = here.share(&mut frames);
+        assert_eq!(&copy[..], here.bytes());
+        let shared = Encoded::Shared(&copy).share(&mut frames);
+        assert_eq!(shared.as_ptr(), copy.as_ptr());
     }
 
     #[test]
-    fn one_that_is_shared_keeps_its_bytes() {
-        let mut frames = Frames::default();
-        let mut first = draft(&mut frames, b"first");
-        let shared = [first.share(), first.share()];
-        assert_eq!(first.bytes(), b"first");
-        frames.reclaim(first);
-        let second = draft(&mut frames, b"second");
-        assert_eq!(second.bytes(), b"second");
-        assert_eq!(shared, [&b"first"[..]; 2]);
-        assert_eq!(shared[0].as_ptr(), shared[1].as_ptr(), "encoded once");
-    }
-
-    #[test]
-    fn one_that_is_not_leaves_its_place_to_the_next() {
-        let mut frames = Frames::default();
-        let first = draft(&mut frames, b"first");
-        let at = first.bytes().as_ptr();
-        frames.reclaim(first);
-        frames.reclaim(Bytes::from_static(b"of another core").into());
-        let second = draft(&mut frames, b"second");
-        assert_eq!(
-            (second.bytes(), second.bytes().as_ptr()),
-            (&b"second"[..], at)
-        );
+    fn buffers_are_kept_up_to_their_bound_and_not_past_it() {
+        let mut hub = World::new().hub;
+        for (bytes, kept) in [(KEPT_BYTES_MAX, KEPT_BYTES_MAX), (KEPT_BYTES_MAX + 1, 0)] {
+            hub.with_frame(|out| out.reserve_exact(bytes), |_, _| ());
+            assert_eq!(hub.scratch.capacity(), kept);
+            hub.name = String::new();
+            hub.keep_name(String::with_capacity(bytes));
+            assert_eq!(hub.name.capacity(), kept);
+        }
     }
 }

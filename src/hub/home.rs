@@ -2,7 +2,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::busy::Tally;
 use super::envelope::{Bearer, Delivery, Join, Outcome, Receipt, Request, ToControl, Trigger};
-use super::frames::Draft;
+use super::frames::Encoded;
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
 use crate::meter::Moment;
@@ -67,7 +67,7 @@ impl Hub {
                 accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, frame.into(), accepted, fx);
+                self.home_publish(channel, receipt, Encoded::Shared(&frame), accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -98,7 +98,7 @@ impl Hub {
         let roster = home.presence.then(|| home.roster.to_json());
         let frame = announced.then(|| {
             let write = |out: &mut _| event::member_joined(out, &record);
-            let frame = self.frames.draft(record.len(), write);
+            let frame = self.frames.encode(record.len(), write);
             home.roster.add(from, Member { uid, record });
             frame
         });
@@ -113,7 +113,7 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, frame, false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
         }
     }
 
@@ -154,7 +154,7 @@ impl Hub {
                 let name = home.name.as_str();
                 let record = event::departure_record(&member.record, data, &member.uid, name);
                 let write = |out: &mut _| event::member_left(out, &record);
-                self.frames.draft(record.len(), write)
+                self.frames.encode(record.len(), write)
             });
         }
         // Also when the channel is gone: who waits is told.
@@ -169,7 +169,7 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, frame, false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
         }
     }
 
@@ -178,7 +178,7 @@ impl Hub {
         &mut self,
         channel: ChannelId,
         receipt: Receipt,
-        frame: Draft,
+        frame: Encoded<'_>,
         accepted: Moment,
         fx: &mut impl Effects,
     ) {
@@ -213,21 +213,7 @@ impl Hub {
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
-        mut frame: Draft,
-        custom: bool,
-        accepted: Moment,
-        sender: Option<Peer>,
-        fx: &mut impl Effects,
-    ) -> bool {
-        let is_open = self.spread_draft(channel, &mut frame, custom, accepted, sender, fx);
-        self.frames.reclaim(frame);
-        is_open
-    }
-
-    fn spread_draft(
-        &mut self,
-        channel: ChannelId,
-        frame: &mut Draft,
+        frame: Encoded<'_>,
         custom: bool,
         accepted: Moment,
         sender: Option<Peer>,
@@ -239,6 +225,7 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
+        let mut shared = None;
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -246,9 +233,8 @@ impl Hub {
             }
             if shard == self.id {
                 if let Some(key) = home.local {
-                    let frame = frame.bytes();
                     self.fan_out
-                        .gather(&mut self.locals, key, frame, custom, accepted);
+                        .gather(&mut self.locals, key, frame.bytes(), custom, accepted);
                 }
                 continue;
             }
@@ -260,7 +246,9 @@ impl Hub {
                 Delivery::Frame {
                     channel,
                     accepted,
-                    frame: frame.share(),
+                    frame: shared
+                        .get_or_insert_with(|| frame.share(&mut self.frames))
+                        .clone(),
                     custom,
                     echo_of,
                 },

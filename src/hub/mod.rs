@@ -41,10 +41,11 @@ use crate::meter::{Moment, ShardMeter};
 use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, VhostId};
 use crate::wire::deflate::Params;
 use crate::wire::event;
+use batch::KEPT_BYTES_MAX;
 use busy::Busy;
 use channel::Local;
 use fanout::FanOut;
-use frames::Frames;
+use frames::{Encoded, Frames};
 use home::Home;
 use lobby::Lobby;
 use session::Session;
@@ -78,10 +79,12 @@ pub struct Hub {
     permissions: FxHashMap<Box<str>, Permission>,
     /// Connections that wait for room in a ring.
     stalled: Vec<ConnId>,
-    /// Frames that may cross cores are encoded here.
+    /// Frames that cross cores are encoded here.
     frames: Frames,
     /// For bytes that are handed over at once.
     scratch: Vec<u8>,
+    /// For the name of a backend's event, as JSON.
+    name: String,
     /// What this shard counts.
     meter: Arc<ShardMeter>,
     /// When the turn began.
@@ -121,6 +124,7 @@ impl Hub {
             stalled: Vec::new(),
             frames: Frames::default(),
             scratch: Vec::new(),
+            name: String::new(),
             meter,
             turn: Moment::default(),
         }
@@ -253,6 +257,23 @@ impl Hub {
         self.scratch.clear();
         write(&mut self.scratch);
         fx.push(slot, &self.scratch);
+    }
+
+    /// Writes a frame and hands it over, in a buffer that serves the next one
+    /// too unless it grew large. Replies sent meanwhile make do with another.
+    fn with_frame<R>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>),
+        publish: impl FnOnce(&mut Self, Encoded<'_>) -> R,
+    ) -> R {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        write(&mut frame);
+        let published = publish(self, Encoded::Here(&frame));
+        if frame.capacity() <= KEPT_BYTES_MAX {
+            self.scratch = frame;
+        }
+        published
     }
 
     /// The compiled pattern; most users share a handful.

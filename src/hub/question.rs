@@ -9,6 +9,7 @@
 mod tests;
 
 use super::channel::Subscriber;
+use super::frames::Encoded;
 use super::home::Home;
 use super::session::{Session, Subscription};
 use super::{Effects, Hub};
@@ -353,9 +354,10 @@ impl Hub {
         };
         let name = quoted(&event.name);
         let len = name.len() + data.as_str().len();
-        let frame = self.frames.draft(len, |out| {
+        let frame = self.frames.encode(len, |out| {
             event::custom(out, &name, data, None, home.name.as_str());
         });
+        let frame = Encoded::Shared(&frame);
         Finding::Published(self.spread(channel, frame, true, self.turn, None, fx))
     }
 

@@ -30,15 +30,17 @@ impl Sid {
 
     /// The 36 characters of the wire, without an allocation.
     pub fn text(&self) -> [u8; 36] {
-        let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (index, &byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
-            text[at..at + 2].copy_from_slice(&HEX_PAIRS[usize::from(byte)]);
-            at += 2;
+        let (words, _) = self.0.as_chunks();
+        let mut digits = [0; 32];
+        for (digits, word) in digits.as_chunks_mut().0.iter_mut().zip(words) {
+            *digits = hex(*word);
         }
+        let mut text = [b'-'; 36];
+        text[..8].copy_from_slice(&digits[..8]);
+        text[9..13].copy_from_slice(&digits[8..12]);
+        text[14..18].copy_from_slice(&digits[12..16]);
+        text[19..23].copy_from_slice(&digits[16..20]);
+        text[24..].copy_from_slice(&digits[20..]);
         text
     }
 }
@@ -53,18 +55,18 @@ impl SingleAccessToken {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Each byte's two digits: every event carries sixteen.
-const HEX_PAIRS: [[u8; 2]; 256] = {
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
+/// The eight digits of four bytes, all at once: every event carries a sid.
+fn hex(bytes: [u8; 4]) -> [u8; 8] {
+    const ONES: u64 = u64::MAX / 255;
+    let mut lanes = u64::from(u32::from_be_bytes(bytes));
+    lanes = (lanes | lanes << 16) & 0x0000_ffff_0000_ffff;
+    lanes = (lanes | lanes << 8) & 0x00ff_00ff_00ff_00ff;
+    lanes = (lanes | lanes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // From ten on, six more carry into the upper half.
+    let letters = (lanes + ONES * 6) >> 4 & ONES;
+    let to_letter = u64::from(b'a' - 10 - b'0');
+    (lanes + ONES * u64::from(b'0') + letters * to_letter).to_be_bytes()
+}
 
 fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
@@ -156,6 +158,18 @@ mod tests {
     fn sids_are_shaped_like_uuids_hs_02() {
         let sid = Sid::from_random([0xff; 16]).to_string();
         assert_eq!(sid, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn sids_spell_every_byte() {
+        for byte in 0..=u8::MAX {
+            let sid = Sid([byte; 16]);
+            let hex = format!("{byte:02x}");
+            let groups = [4, 2, 2, 2, 6].map(|bytes| hex.repeat(bytes));
+            assert_eq!(sid.to_string(), groups.join("-"));
+        }
+        let ordered = Sid(std::array::from_fn(|index| index as u8 * 0x11));
+        assert_eq!(ordered.to_string(), "00112233-4455-6677-8899-aabbccddeeff");
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn read_message(text: &str) -> Option<Message<'_>> {
     scan.skip_space();
     scan.take(b'{')?;
     scan.skip_space();
-    let verb = Verb::named(&scan.name()?.unescape())?;
+    let verb = Verb::named(&scan.plain_name()?)?;
     let mut fields = Fields::default();
     let payload = if verb == Verb::Pong {
         scan.value(1)?;
@@ -107,15 +107,15 @@ enum Verb {
 
 impl Verb {
     /// Case counts ([ER-08]); server events are unknown here.
-    fn named(name: &str) -> Option<Self> {
+    fn named(name: &[u8]) -> Option<Self> {
         Some(match name {
-            "auth" => Self::Auth,
-            "subscribe" => Self::Subscribe,
-            "unsubscribe" => Self::Unsubscribe,
-            "broadcast" => Self::Broadcast,
-            "trigger" => Self::Trigger,
-            "pong" => Self::Pong,
-            "close" => Self::Close,
+            b"auth" => Self::Auth,
+            b"subscribe" => Self::Subscribe,
+            b"unsubscribe" => Self::Unsubscribe,
+            b"broadcast" => Self::Broadcast,
+            b"trigger" => Self::Trigger,
+            b"pong" => Self::Pong,
+            b"close" => Self::Close,
             _ => return None,
         })
     }
@@ -137,13 +137,13 @@ impl<'a> Fields<'a> {
     fn read(&mut self, scan: &mut Scan<'a>) -> Option<Members<'a>> {
         scan.object(|scan, name| {
             let value = scan.value(2)?;
-            match &*name.unescape() {
-                "token" => self.token = string(value),
-                "channel" => self.channel = string(value),
-                "event" => self.event = string(value),
-                "trigger" => self.trigger = string(value),
-                "hidden" => self.hidden = matches!(value, Value::Other("true")),
-                "data" => {
+            match &*name {
+                b"token" => self.token = string(value),
+                b"channel" => self.channel = string(value),
+                b"event" => self.event = string(value),
+                b"trigger" => self.trigger = string(value),
+                b"hidden" => self.hidden = matches!(value, Value::Other("true")),
+                b"data" => {
                     self.data = match value {
                         Value::Object(members) => members,
                         _ => Members::EMPTY,

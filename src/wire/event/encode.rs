@@ -111,10 +111,13 @@ pub fn custom(
     };
     let data = data.without(reserved);
     let comma: &[u8] = if data.is_empty() { b"" } else { b"," };
-    let text = sid.map(Sid::text);
-    let (label, sid, end): (&[u8], &[u8], &[u8]) = match &text {
-        Some(text) => (br#""sid":""#, text, br#"","#),
-        None => (b"", b"", b""),
+    let text;
+    let signed: &[u8] = match sid {
+        Some(sid) => {
+            text = with_sid(sid);
+            &text
+        }
+        None => CHANNEL,
     };
     write_text(
         out,
@@ -124,14 +127,20 @@ pub fn custom(
             b":{",
             data.as_bytes(),
             comma,
-            label,
-            sid,
-            end,
-            br#""channel":""#,
+            signed,
             channel.as_bytes(),
             br#""}}"#,
         ],
     );
+}
+
+const CHANNEL: &[u8] = br#""channel":""#;
+
+/// `"sid":"S","channel":"`, in one piece: each piece of a frame costs a copy.
+fn with_sid(sid: &Sid) -> [u8; 7 + 36 + 2 + CHANNEL.len()] {
+    let mut text = *br#""sid":"........-....-....-....-............","channel":""#;
+    text[7..43].copy_from_slice(&sid.text());
+    text
 }
 
 /// `{EVENT:{data}}`, of no channel: what the operator says to one session.

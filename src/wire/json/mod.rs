@@ -13,31 +13,43 @@ pub(in crate::wire) use scan::{Scan, Value};
 
 /// The members of an object whose text is known to be valid, without its braces
 /// and the white space next to them; empty for `{}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Members<'a>(&'a str);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Members<'a> {
+    text: &'a str,
+    names: Names,
+}
 
 impl<'a> Members<'a> {
     /// Those of `{}`.
-    pub const EMPTY: Self = Self("");
+    pub const EMPTY: Self = Self {
+        text: "",
+        names: Names::NONE,
+    };
 
     /// Members that were taken from a valid object before, kept as text.
     pub fn trusted(text: &'a str) -> Self {
-        Self(trim(text))
+        Self::named(text, Names::UNKNOWN)
+    }
+
+    /// Members with all these names at least.
+    fn named(text: &'a str, names: Names) -> Self {
+        let text = trim(text);
+        Self { text, names }
     }
 
     /// `"name":value` separated by commas.
     pub fn as_str(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Whether the object has no member.
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// Each member's name and the text of its value, in the order written.
     pub fn iter(self) -> impl Iterator<Item = (JsonString<'a>, &'a str)> {
-        let mut scan = Scan::new(self.0);
+        let mut scan = Scan::new(self.text);
         std::iter::from_fn(move || {
             if scan.is_at_end() {
                 return None;
@@ -54,36 +66,82 @@ impl<'a> Members<'a> {
     /// The members but those of the given names, however their names are
     /// escaped. Borrowed where there is none of them.
     pub fn without(self, names: &[&str]) -> Cow<'a, str> {
+        // Nearly all data has none of them, and is not looked at again.
+        if !names.iter().any(|name| self.names.may_have(name)) {
+            return Cow::Borrowed(self.text);
+        }
         let named = |name: &JsonString<'_>| names.iter().any(|other| name.is(other));
         if !self.iter().any(|(name, _)| named(&name)) {
-            return Cow::Borrowed(self.0);
+            return Cow::Borrowed(self.text);
         }
-        let mut kept = String::with_capacity(self.0.len());
+        let mut kept = String::with_capacity(self.text.len());
         for (name, value) in self.iter().filter(|(name, _)| !named(name)) {
             write_member(&mut kept, name, value);
         }
         Cow::Owned(kept)
     }
+}
 
-    /// The inside of a valid value where it is an object.
-    fn inside(raw: &'a str) -> Option<Self> {
-        let inside = raw.strip_prefix('{')?.strip_suffix('}')?;
-        Some(Self(trim(inside)))
+/// The names are told by the text.
+impl PartialEq for Members<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Members<'_> {}
+
+/// Which names an object may have: a bit for each, by its length and first
+/// byte. Two names may share one, so it rules names out and never in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Names(u64);
+
+impl Names {
+    const NONE: Self = Self(0);
+
+    /// Any names.
+    const UNKNOWN: Self = Self(u64::MAX);
+
+    fn put(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name.as_bytes()) != 0
+    }
+
+    fn bit(name: &[u8]) -> u64 {
+        let first = name.first().copied().unwrap_or_default();
+        // Lengths are put eleven apart, since names begin within some thirty letters.
+        1 << ((name.len() * 11 + usize::from(first)) % 64)
     }
 }
 
 /// Without JSON's white space at both ends. By bytes: `trim_matches` goes by
 /// characters, which takes as long as scanning a small value.
+#[inline]
 fn trim(text: &str) -> &str {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let bytes = text.as_bytes();
-    let start = bytes.iter().take_while(|byte| is_space(byte)).count();
-    let end = bytes[start..]
-        .iter()
+    match (bytes.first(), bytes.last()) {
+        (Some(&first), Some(&last)) if is_space(first) || is_space(last) => trim_spaces(text),
+        _ => text,
+    }
+}
+
+#[cold]
+fn trim_spaces(text: &str) -> &str {
+    let start = text.bytes().take_while(|&byte| is_space(byte)).count();
+    let text = &text[start..];
+    let end = text
+        .bytes()
         .rev()
-        .take_while(|byte| is_space(byte))
+        .take_while(|&byte| is_space(byte))
         .count();
-    &text[start..text.len() - end]
+    &text[..text.len() - end]
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The members of `text` where the whole of it is one valid object.
@@ -102,13 +160,13 @@ pub fn parse_members(text: &str) -> Option<Members<'_>> {
 pub fn merge(base: Members<'_>, over: Members<'_>) -> String {
     // Hashed, since both may hold a hundred thousand names chosen to hurt.
     let replaced: HashSet<Cow<'_, str>> = over.iter().map(|(name, _)| name.unescape()).collect();
-    let mut merged = String::with_capacity(base.0.len() + 1 + over.0.len());
+    let mut merged = String::with_capacity(base.text.len() + 1 + over.text.len());
     for (name, value) in base.iter() {
         if !replaced.contains(&name.unescape()) {
             write_member(&mut merged, name, value);
         }
     }
-    push_members(&mut merged, over.0);
+    push_members(&mut merged, over.text);
     merged
 }
 
@@ -144,6 +202,7 @@ impl<'a> JsonString<'a> {
 
     /// What the string says. Half a surrogate pair becomes U+FFFD, since Rust
     /// text has no room for it.
+    #[inline]
     pub fn unescape(self) -> Cow<'a, str> {
         let inside = &self.raw[1..self.raw.len() - 1];
         if self.escaped {
@@ -166,10 +225,14 @@ impl<'a> JsonString<'a> {
 
     /// Whether the first character that it says is a colon ([BR-10]).
     pub fn starts_with_colon(self) -> bool {
-        self.unescape().starts_with(':')
+        match self.raw.as_bytes().get(1) {
+            Some(b'\\') => self.unescape().starts_with(':'),
+            first => first == Some(&b':'),
+        }
     }
 }
 
+#[cold]
 fn unescape(mut rest: &str) -> String {
     let mut text = String::with_capacity(rest.len());
     while let Some((plain, after)) = rest.split_once('\\') {

@@ -1,4 +1,6 @@
-use super::{JsonString, Members};
+use std::borrow::Cow;
+
+use super::{JsonString, Members, Names, is_space};
 use crate::limits::JSON_DEPTH_MAX;
 
 /// One pass over a JSON text (RFC 8259, strictly): each step checks what it
@@ -24,39 +26,50 @@ impl<'a> Scan<'a> {
     }
 
     /// The next value, standing inside `depth` open objects and arrays.
+    #[inline]
     pub(in crate::wire) fn value(&mut self, depth: usize) -> Option<Value<'a>> {
         let start = self.at;
         match self.peek()? {
             b'"' => return self.string().map(Value::String),
-            b'{' | b'[' => self.container(depth)?,
+            b'{' => {
+                let names = self.container(depth)?;
+                return self.members_from(start, names).map(Value::Object);
+            }
+            b'[' => {
+                self.container(depth)?;
+            }
             _ => self.scalar()?,
         }
-        let raw = &self.text[start..self.at];
-        Some(match Members::inside(raw) {
-            Some(members) => Value::Object(members),
-            None => Value::Other(raw),
-        })
+        self.text.get(start..self.at).map(Value::Other)
+    }
+
+    /// What stands between the braces of the object that began at `start` and
+    /// has just been taken.
+    fn members_from(&self, start: usize, names: Names) -> Option<Members<'a>> {
+        let inside = self.text.get(start + 1..self.at - 1)?;
+        Some(Members::named(inside, names))
     }
 
     /// Skips one value and returns its text.
     pub(in crate::wire) fn raw_value(&mut self, depth: usize) -> Option<&'a str> {
         let start = self.at;
         self.value(depth)?;
-        Some(&self.text[start..self.at])
+        self.text.get(start..self.at)
     }
 
     /// A whole object: `member` is called behind each name and takes the value.
     /// Returns what stands between the braces.
+    #[inline]
     pub(in crate::wire) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, JsonString<'a>) -> Option<()>,
+        mut member: impl FnMut(&mut Self, Cow<'a, [u8]>) -> Option<()>,
     ) -> Option<Members<'a>> {
         let start = self.at;
         self.take(b'{')?;
         self.skip_space();
         if self.take(b'}').is_none() {
             loop {
-                let name = self.name()?;
+                let name = self.plain_name()?;
                 member(self, name)?;
                 self.skip_space();
                 match self.next()? {
@@ -66,24 +79,59 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        Members::inside(&self.text[start..self.at])
+        // Whoever splices all of it is rare, and may look at the names again.
+        self.members_from(start, Names::UNKNOWN)
     }
 
     /// A member's name and the colon behind it.
     pub(in crate::wire) fn name(&mut self) -> Option<JsonString<'a>> {
         let name = self.string()?;
-        self.skip_space();
-        self.take(b':')?;
-        self.skip_space();
+        self.colon()?;
         Some(name)
     }
 
+    /// The same, as the bytes that the name says.
+    #[inline]
+    pub(in crate::wire) fn plain_name(&mut self) -> Option<Cow<'a, [u8]>> {
+        let start = self.at;
+        let escaped = self.skip_string()?;
+        let name = if escaped {
+            self.unescaped(start)?
+        } else {
+            Cow::Borrowed(self.text.as_bytes().get(start + 1..self.at - 1)?)
+        };
+        self.colon()?;
+        Some(name)
+    }
+
+    /// What the string says that began at `start` and has just been taken.
+    #[cold]
+    fn unescaped(&self, start: usize) -> Option<Cow<'a, [u8]>> {
+        let raw = self.text.get(start..self.at)?;
+        let said = JsonString { raw, escaped: true }.unescape();
+        Some(Cow::Owned(said.into_owned().into_bytes()))
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Option<()> {
+        self.skip_space();
+        self.take(b':')?;
+        self.skip_space();
+        Some(())
+    }
+
+    #[inline]
     pub(in crate::wire) fn take(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
+    #[inline]
     pub(in crate::wire) fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+        // Most writers put none, and no other token begins so low.
+        while let Some(byte @ ..=b' ') = self.peek() {
+            if !is_space(byte) {
+                break;
+            }
             self.at += 1;
         }
     }
@@ -109,8 +157,9 @@ impl<'a> Scan<'a> {
     }
 
     /// An object or array with all that is in it, without recursion: a hostile
-    /// text costs no stack.
-    fn container(&mut self, depth: usize) -> Option<()> {
+    /// text costs no stack. Tells the names of the outermost object.
+    fn container(&mut self, depth: usize) -> Option<Names> {
+        let mut names = Names::NONE;
         let mut open = Nesting::inside(depth);
         loop {
             match self.peek()? {
@@ -119,7 +168,7 @@ impl<'a> Scan<'a> {
                     self.skip_space();
                     open.push(true)?;
                     if self.take(b'}').is_none() {
-                        self.name()?;
+                        self.skip_name(&open, &mut names)?;
                         continue;
                     }
                     open.pop();
@@ -134,21 +183,21 @@ impl<'a> Scan<'a> {
                     open.pop();
                 }
                 b'"' => {
-                    self.string()?;
+                    self.skip_string()?;
                 }
                 _ => self.scalar()?,
             }
             // A value has ended: close what ends with it, up to the next one.
             loop {
                 let Some(in_object) = open.innermost() else {
-                    return Some(());
+                    return Some(names);
                 };
                 self.skip_space();
                 match self.next()? {
                     b',' => {
                         self.skip_space();
                         if in_object {
-                            self.name()?;
+                            self.skip_name(&open, &mut names)?;
                         }
                         break;
                     }
@@ -158,6 +207,20 @@ impl<'a> Scan<'a> {
                 }
             }
         }
+    }
+
+    #[inline]
+    fn skip_name(&mut self, open: &Nesting, names: &mut Names) -> Option<()> {
+        let start = self.at + 1;
+        let escaped = self.skip_string()?;
+        if open.open == 1 {
+            if escaped {
+                *names = Names::UNKNOWN;
+            } else {
+                names.put(self.text.as_bytes().get(start..self.at - 1)?);
+            }
+        }
+        self.colon()
     }
 
     fn scalar(&mut self) -> Option<()> {
@@ -207,16 +270,34 @@ impl<'a> Scan<'a> {
         }
     }
 
+    #[inline]
     fn string(&mut self) -> Option<JsonString<'a>> {
         let start = self.at;
+        let escaped = self.skip_string()?;
+        let raw = self.text.get(start..self.at)?;
+        Some(JsonString { raw, escaped })
+    }
+
+    /// Tells whether there are escapes in it.
+    #[inline]
+    fn skip_string(&mut self) -> Option<bool> {
         self.take(b'"')?;
+        self.at = skip_plain(self.text.as_bytes(), self.at);
+        if self.take(b'"').is_some() {
+            return Some(false);
+        }
+        self.rest_of_string()?;
+        Some(true)
+    }
+
+    /// From a string's first escape on up to its end.
+    #[inline(never)]
+    fn rest_of_string(&mut self) -> Option<()> {
         let bytes = self.text.as_bytes();
-        let mut escaped = false;
         loop {
-            self.at = skip_plain(bytes, self.at);
             match self.next()? {
-                b'"' => break,
-                b'\\' => escaped = true,
+                b'"' => return Some(()),
+                b'\\' => {}
                 _control => return None,
             }
             match self.next()? {
@@ -230,11 +311,8 @@ impl<'a> Scan<'a> {
                 }
                 _ => return None,
             }
+            self.at = skip_plain(bytes, self.at);
         }
-        Some(JsonString {
-            raw: &self.text[start..self.at],
-            escaped,
-        })
     }
 }
 
@@ -278,8 +356,9 @@ impl Nesting {
 
 /// The first place from `at` on that holds a quote, a backslash or a control
 /// character; the end where none does. Eight bytes at a step, 64 once it is long.
+#[inline]
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
-    let mut long = at + 64;
+    let long = at + 64;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let special = special_lanes(u64::from_le_bytes(*chunk));
         if special != 0 {
@@ -287,34 +366,46 @@ pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
         if at >= long {
-            at = skip_plain_blocks(bytes, at);
-            long = at + 64;
+            break;
         }
     }
-    while bytes
-        .get(at)
-        .is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
-        at += 1;
-    }
-    at
+    skip_plain_long(bytes, at)
 }
 
-/// Skips blocks without a special byte; the compiler makes vector code of it.
-fn skip_plain_blocks(bytes: &[u8], at: usize) -> usize {
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+#[inline(never)]
+fn skip_plain_long(bytes: &[u8], at: usize) -> usize {
     let (blocks, _) = bytes[at..].as_chunks::<64>();
-    let is_plain = |block: &&[u8; 64]| !block.iter().fold(false, |any, byte| any | special(byte));
-    at + 64 * blocks.iter().take_while(is_plain).count()
+    let at = at + 64 * blocks.iter().take_while(|block| is_plain(*block)).count();
+    let (words, rest) = bytes[at..].as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = special_lanes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at + 8 * index + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = rest.iter().take_while(|&&byte| !is_special(byte)).count();
+    bytes.len() - rest.len() + plain
+}
+
+/// The compiler makes vector code of it.
+fn is_plain(block: &[u8; 64]) -> bool {
+    !block
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
+}
+
+/// Ends the plain part of a string: one comparison for control characters and
+/// the quote, which the second bit sets apart from the space and `!` between them.
+fn is_special(byte: u8) -> bool {
+    (byte ^ 2 <= b' ') | (byte == b'\\')
 }
 
 /// Sets the top bit of each byte that is special. Borrows run upwards only, so
 /// the lowest bit set is always right; those above it may not be.
 fn special_lanes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES * 0x80;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let below = |lanes: u64, bound: u64| lanes.wrapping_sub(ONES * bound) & !lanes;
-    (below(quote, 1) | below(backslash, 1) | below(word, 0x20)) & TOPS
+    let low = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    // Bytes beyond ASCII have their top bit, whatever it is set to above.
+    (low | backslash) & !word & (ONES * 0x80)
 }

@@ -151,6 +151,39 @@ fn without_sees_through_escapes_and_copies_only_if_it_must() {
     assert_eq!(members(r#"{"sid":1}"#).without(&["sid"]), "");
 }
 
+/// Whatever a name's length and first byte, it is found again, alone and behind others.
+#[test]
+fn without_misses_no_name() {
+    let firsts = (b' '..0x7f).filter(|byte| !matches!(byte, b'"' | b'\\'));
+    for first in firsts.map(char::from).chain(['é', '😀']) {
+        for length in 0..70 {
+            let name = format!("{first}{}", "n".repeat(length));
+            let text = format!(r#"{{"other":{{"inner":[1]}},"{name}":[{{"x":2}}],"":3}}"#);
+            let kept = members(&text).without(&["absent", &name]).into_owned();
+            assert_eq!(kept, r#""other":{"inner":[1]},"":3"#, "{name}");
+            assert_eq!(members(&text).without(&[""]).len(), text.len() - 7);
+            let trusted = Members::trusted(&text[1..text.len() - 1]);
+            assert_eq!(trusted.without(&[&name]), kept);
+        }
+    }
+}
+
+/// Names that are not the object's own are none of them.
+#[test]
+fn without_does_not_look_inside() {
+    for text in [
+        r#"{"a":{"sid":1,"s\u0069d":2},"b":[{"sid":3}]}"#,
+        r#"{"a":"\"sid\":1"}"#,
+        // Their bits are those of `sid`.
+        r#"{"sad":1,"two":{"sid":1}}"#,
+    ] {
+        assert!(
+            matches!(members(text).without(&["sid"]), Cow::Borrowed(_)),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn merge_replaces_names_and_keeps_the_rest() {
     let merged = |base: &str, over: &str| merge(members(base), members(over));
@@ -181,6 +214,84 @@ fn strings_unescape() {
     assert_eq!(said(r#""\ud83d\u0041""#), "\u{fffd}A");
 }
 
+/// Strings about as long as the steps of the scanner, with something at each
+/// place that a step could take wrongly, near the text's end and far from it.
+#[test]
+fn strings_at_the_edges_of_steps_agree_with_serde_json() {
+    let odd = [
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "\\u00e9",
+        "\\ud83d\\ude00",
+        "\\x",
+        "\\",
+        "\\u12",
+        "\"",
+        "\0",
+        "\n",
+        "\u{1f}",
+        " ",
+        "!",
+        "#",
+        "[",
+        "]",
+        "^",
+        "~",
+        "\u{7f}",
+        "\u{80}",
+        "é",
+        "\u{2028}",
+        "😀",
+    ];
+    for length in (0..=34).chain(54..=74).chain(120..=136) {
+        let plain = "x".repeat(length);
+        let near = length.saturating_sub(20)..=length;
+        for at in (0..=length.min(9)).chain(near) {
+            for odd in odd {
+                let inside = format!("{}{odd}{}", &plain[..at], &plain[at..]);
+                let bare = format!("\"{inside}\"");
+                let expected = serde_json::from_str::<String>(&bare).ok();
+                let said = match Scan::new(&bare).value(0) {
+                    Some(Value::String(it)) if it.raw() == bare => Some(it.unescape()),
+                    _ => None,
+                };
+                assert_eq!(said.as_deref(), expected.as_deref(), "{bare}");
+                for text in [
+                    format!("{{\"{inside}\":1}}"),
+                    format!("[\"{inside}\", \"and this is behind it, long enough\"]"),
+                ] {
+                    let valid = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                    assert_eq!(is_json(&text), valid, "{text}");
+                }
+            }
+        }
+    }
+}
+
+/// White space, and what is nearly that, in every place where some may stand.
+#[test]
+fn space_between_tokens_agrees_with_serde_json() {
+    for space in [
+        "", " ", "\t\r\n ", "\u{b}", "\u{c}", "\0", "\u{1f}", "!", "\u{a0}", "  \u{85}",
+    ] {
+        let tokens = [
+            "{", "\"a\"", ":", "[", "1", ",", "{", "}", "]", ",", "\"b\"", ":", "2", "}",
+        ];
+        for place in 0..=tokens.len() {
+            let (before, behind) = tokens.split_at(place);
+            let text = [&before.concat(), space, &behind.concat()].concat();
+            let valid = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+            assert_eq!(is_json(&text), valid, "{text:?}");
+            let members = parse_members(&text).map(Members::as_str);
+            let object = text.trim_matches([' ', '\t', '\r', '\n']);
+            let inside = object.get(1..object.len() - 1).filter(|_| valid);
+            let trimmed = inside.map(|it| it.trim_matches([' ', '\t', '\r', '\n']));
+            assert_eq!(members, trimmed, "{text:?}");
+        }
+    }
+}
+
 #[test]
 fn colons_show_through_escapes_br_10() {
     let colon = |raw: &str| match Scan::new(raw).value(0) {
@@ -191,6 +302,8 @@ fn colons_show_through_escapes_br_10() {
     assert!(colon(r#""\u003aerror""#));
     assert!(colon(r#""\u003Aerror""#));
     assert!(!colon(r#""a:b""#));
+    assert!(!colon(r#""\u0061:""#));
+    assert!(!colon(r#""\\:""#));
     assert!(!colon(r#""""#));
 }
 
