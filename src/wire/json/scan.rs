@@ -376,7 +376,7 @@ pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
 #[inline(never)]
 fn skip_plain_long(bytes: &[u8], at: usize) -> usize {
     let (blocks, _) = bytes[at..].as_chunks::<64>();
-    let at = at + 64 * blocks.iter().take_while(|block| is_plain(*block)).count();
+    let at = at + 64 * blocks.iter().take_while(|block| is_plain(block)).count();
     let (words, rest) = bytes[at..].as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let special = special_lanes(u64::from_le_bytes(*word));
