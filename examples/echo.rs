@@ -264,7 +264,7 @@ impl Peer {
         let opcode = |binary| if binary { Opcode::Binary } else { Opcode::Text };
         match self.reader.next(bytes, bytes_max, consumed)? {
             None => return Ok(false),
-            Some(Incoming::Message { text, binary }) => {
+            Some(Incoming::Message { text, binary, .. }) => {
                 echo(&mut self.deflater, opcode(binary), text, out);
             }
             Some(Incoming::Compressed { payload, binary }) => {

@@ -141,8 +141,11 @@ impl Desk {
                 frame::write_pong(&mut self.answers, payload);
                 self.sink.push(0, &self.answers);
             }
-            Ok(Some(Incoming::Message { text, .. })) => {
-                let flow = self.hub.handle_message(conn(0), text, &mut self.sink);
+            Ok(Some(Incoming::Message {
+                checked: Some(text),
+                ..
+            })) => {
+                let flow = self.hub.handle_text(conn(0), text, &mut self.sink);
                 assert_eq!(flow, Flow::Next);
             }
             other => unreachable!("{other:?}"),

@@ -5,7 +5,7 @@ use super::trigger::Handed;
 use super::{Channel, Effects, Flow, Hub};
 use crate::meter::Refused;
 use crate::model::{ChannelName, ConnId, ShardId, SingleAccessToken, Status};
-use crate::wire::event::{self, Message};
+use crate::wire::event::{self, Malformed, Message};
 use crate::wire::json::{JsonString, Members};
 
 /// A message that is answered with `:error`, if with anything.
@@ -15,7 +15,20 @@ impl Hub {
     /// What a frontend sent: one whole message. All that it makes the broker say
     /// to this frontend comes after the answers to earlier messages ([SU-13]).
     pub fn handle_message(&mut self, conn: ConnId, message: &[u8], fx: &mut impl Effects) -> Flow {
-        let message = event::decode(message);
+        self.handle_decoded(conn, event::decode(message), fx)
+    }
+
+    /// The same for a message that has been found to be text already.
+    pub fn handle_text(&mut self, conn: ConnId, message: &str, fx: &mut impl Effects) -> Flow {
+        self.handle_decoded(conn, event::decode_text(message), fx)
+    }
+
+    fn handle_decoded(
+        &mut self,
+        conn: ConnId,
+        message: Result<Message<'_>, Malformed>,
+        fx: &mut impl Effects,
+    ) -> Flow {
         let Some(session) = self.session_mut(conn) else {
             return Flow::Close;
         };

@@ -55,9 +55,9 @@ use tokens::Tokens;
 ///
 /// The order of calls, per turn of the pump: [`Self::set_time`]; then in any
 /// order [`Self::handle_delivery`], [`Self::handle_request`],
-/// [`Self::handle_message`] and the calls of backend clients, stopping when
-/// [`Self::is_saturated`]; then [`Self::flush`], which sends what the turn's
-/// broadcasts have gathered, and may be called between them as well. A connection
+/// [`Self::handle_message`], [`Self::handle_text`] and the calls of backend
+/// clients, stopping when [`Self::is_saturated`]; then [`Self::flush`], which sends
+/// what the turn's broadcasts have gathered, and may be called between them as well. A connection
 /// whose message was answered with [`Flow::Wait`] or [`Flow::Retry`] gives no
 /// further one before [`Effects::resume`]. [`Self::handle_room`] is called when
 /// full rings have room again.

@@ -59,7 +59,8 @@ impl<'a> Request<'a> {
                     return Err(Status::BadRequest);
                 }
                 let channel = str::from_utf8(channel).map_err(|_| Status::ChannelNotFound)?;
-                let data = str::from_utf8(data).ok().and_then(json::parse_members);
+                let data = simdutf8::basic::from_utf8(data).ok();
+                let data = data.and_then(json::parse_members);
                 Ok(Self::Broadcast {
                     channel,
                     event,

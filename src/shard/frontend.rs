@@ -8,7 +8,7 @@ use crate::model::{ConnId, Sid, VhostId};
 use crate::session::{Frontend, Rates, Upgrade, handle_upgrade};
 use crate::wire::frame::{self, CloseCode};
 use crate::wire::http::{self, Refusal};
-use crate::wire::message::{Incoming, expect_text};
+use crate::wire::message::Incoming;
 
 impl Pump {
     pub(super) fn handle_handshake(&mut self, conn: ConnId, bytes: &mut [u8]) -> usize {
@@ -112,18 +112,19 @@ impl Pump {
                     let text = self.inflater.inflate(payload, message_bytes_max)?;
                     self.inflated_bytes += text.len();
                     bytes = bytes.max(text.len());
-                    if !binary {
-                        expect_text(text)?;
-                    }
-                    Ok(Some(Incoming::Message { text, binary }))
+                    Incoming::message(text, binary).map(Some)
                 }
                 incoming => Ok(incoming),
             });
             frontend.pace.take(rates, messages, bytes, now_ms);
             match incoming {
                 Ok(None | Some(Incoming::Compressed { .. })) => break,
-                Ok(Some(Incoming::Message { text, .. })) => {
-                    match self.hub.handle_message(conn, text, &mut self.io) {
+                Ok(Some(Incoming::Message { text, checked, .. })) => {
+                    let flow = match checked {
+                        Some(text) => self.hub.handle_text(conn, text, &mut self.io),
+                        None => self.hub.handle_message(conn, text, &mut self.io),
+                    };
+                    match flow {
                         Flow::Retry => {
                             frontend.held = Some(text.into());
                             self.set_waiting(conn);

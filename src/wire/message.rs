@@ -27,6 +27,8 @@ pub enum Incoming<'a> {
         text: &'a [u8],
         /// Whether it came as a binary message ([FR-04]).
         binary: bool,
+        /// The same as text, where it has been found to be that: unless `binary`.
+        checked: Option<&'a str>,
     },
     /// A whole message, compressed: to be inflated, and then to be told from
     /// other bytes with [`expect_text`] unless `binary`.
@@ -45,6 +47,24 @@ pub enum Incoming<'a> {
         /// What the client gave as its reason, if it gave one.
         code: Option<CloseCode>,
     },
+}
+
+impl<'a> Incoming<'a> {
+    /// A whole message that is, or was, not compressed.
+    ///
+    /// # Errors
+    /// 1007 where it should be text and is no UTF-8.
+    pub fn message(payload: &'a [u8], binary: bool) -> Result<Self, Violation> {
+        let checked = match binary {
+            true => None,
+            false => Some(expect_text(payload)?),
+        };
+        Ok(Self::Message {
+            text: payload,
+            binary,
+            checked,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,23 +210,15 @@ fn message(payload: &[u8], kind: Kind) -> Result<Incoming<'_>, Violation> {
     if kind.compressed {
         return Ok(Incoming::Compressed { payload, binary });
     }
-    if !binary {
-        expect_text(payload)?;
-    }
-    Ok(Incoming::Message {
-        text: payload,
-        binary,
-    })
+    Incoming::message(payload, binary)
 }
 
 /// That a text message is text.
 ///
 /// # Errors
 /// 1007 where it is no UTF-8.
-pub fn expect_text(payload: &[u8]) -> Result<(), Violation> {
-    simdutf8::basic::from_utf8(payload)
-        .map(drop)
-        .map_err(|_| Violation::INVALID_TEXT)
+pub fn expect_text(payload: &[u8]) -> Result<&str, Violation> {
+    simdutf8::basic::from_utf8(payload).map_err(|_| Violation::INVALID_TEXT)
 }
 
 fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Violation> {
@@ -273,7 +285,15 @@ mod tests {
                 };
                 let done = next.is_none();
                 seen.extend(next.map(|incoming| match incoming {
-                    Incoming::Message { text, binary } => Seen::Message(text.to_vec(), binary),
+                    Incoming::Message {
+                        text,
+                        binary,
+                        checked,
+                    } => {
+                        let expected = (!binary).then(|| str::from_utf8(text).expect("text"));
+                        assert_eq!(checked, expected);
+                        Seen::Message(text.to_vec(), binary)
+                    }
                     Incoming::Compressed { payload, binary } => {
                         Seen::Compressed(payload.to_vec(), binary)
                     }

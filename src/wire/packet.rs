@@ -59,13 +59,17 @@ impl Scanner {
     ) -> Result<Option<(Packet<'a>, usize)>, PacketError> {
         let within = &bytes[..bytes.len().min(PACKET_BYTES_MAX)];
         let searched = self.searched as usize;
+        let mut ends = Ends::default();
         for offset in memchr_iter(b'\n', within.get(searched..).unwrap_or_default()) {
             let end = searched + offset;
+            if searched == 0 {
+                ends.note(end);
+            }
             let terminator = &within[self.line as usize..end] == b"\r";
             self.line = end as u32 + 1;
             if terminator && self.half {
                 *self = Self::default();
-                return Ok(Some((split(&within[..=end]), end + 1)));
+                return Ok(Some((split(&within[..=end], &ends), end + 1)));
             }
             self.half = terminator;
         }
@@ -78,20 +82,43 @@ impl Scanner {
     }
 }
 
+/// Where the first lines of a packet end: nothing is known of those that came
+/// with bytes searched before.
+#[derive(Default)]
+struct Ends {
+    at: [u32; 8],
+    known: usize,
+}
+
+impl Ends {
+    fn note(&mut self, end: usize) {
+        if let Some(at) = self.at.get_mut(self.known) {
+            *at = end as u32;
+            self.known += 1;
+        }
+    }
+}
+
 /// Splits a whole packet at its lines.
-fn split(packet: &[u8]) -> Packet<'_> {
-    let mut lines = Lines(packet);
+fn split<'a>(packet: &'a [u8], ends: &Ends) -> Packet<'a> {
+    let mut lines = Lines {
+        packet,
+        at: 0,
+        ends: ends.at[..ends.known].iter(),
+    };
     let first = lines.next();
     let second = lines.next();
-    let (identity, command, ahead) = match (first, second) {
-        (Some(identity), Some(b"")) => (Some(identity), lines.next(), None),
+    let (identity, command, mut frame) = match (first, second) {
+        (Some(identity), Some(b"")) => (Some(identity), lines.next(), lines.next()),
         (command, ahead) => (None, command, ahead),
     };
-    let frames = ahead
-        .into_iter()
-        .chain(lines)
-        .take(PACKET_FRAMES_MAX)
-        .collect();
+    let mut frames = SmallVec::new();
+    while let Some(line) = frame
+        && frames.len() < PACKET_FRAMES_MAX
+    {
+        frames.push(line);
+        frame = lines.next();
+    }
     Packet {
         identity,
         command: command.unwrap_or_default(),
@@ -100,16 +127,24 @@ fn split(packet: &[u8]) -> Packet<'_> {
 }
 
 /// The lines of a packet that are frames: all but those that hold a CR only.
-struct Lines<'a>(&'a [u8]);
+struct Lines<'a, 'e> {
+    packet: &'a [u8],
+    /// Where the next line begins.
+    at: usize,
+    /// Ends that need not be searched.
+    ends: std::slice::Iter<'e, u32>,
+}
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
+impl<'a> Lines<'a, '_> {
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            let end = memchr(b'\n', self.0)?;
-            let line = &self.0[..end];
-            self.0 = &self.0[end + 1..];
+            let rest = self.packet.get(self.at..)?;
+            let bytes = match self.ends.next() {
+                Some(&end) => end as usize - self.at,
+                None => memchr(b'\n', rest)?,
+            };
+            let line = rest.get(..bytes)?;
+            self.at += bytes + 1;
             if line != b"\r" {
                 return Some(line);
             }

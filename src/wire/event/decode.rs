@@ -65,6 +65,14 @@ pub struct Malformed;
 /// is no UTF-8 ([FR-11]).
 pub fn decode(message: &[u8]) -> Result<Message<'_>, Malformed> {
     let text = simdutf8::basic::from_utf8(message).map_err(|_| Malformed)?;
+    decode_text(text)
+}
+
+/// The same of a message that is text already.
+///
+/// # Errors
+/// [`Malformed`] for all that the table of section 3.2 lists.
+pub fn decode_text(text: &str) -> Result<Message<'_>, Malformed> {
     read_message(text).ok_or(Malformed)
 }
 

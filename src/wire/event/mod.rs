@@ -6,7 +6,7 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Malformed, Message, decode};
+pub use decode::{Malformed, Message, decode, decode_text};
 pub use encode::{
     authenticated, closed, connected, custom, departure_record, direct, dropped, error,
     member_joined, member_left, presence_record, subscribed, unsubscribed,

@@ -5,7 +5,8 @@ use crate::limits::JSON_DEPTH_MAX;
 
 /// One pass over a JSON text (RFC 8259, strictly): each step checks what it
 /// takes and leaves the cursor behind it. `None` from any step means that the
-/// text is no JSON.
+/// text is no JSON. Steps of a few instructions are always inlined: calling them
+/// takes as long as they do.
 pub(in crate::wire) struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -91,7 +92,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The same, as the bytes that the name says.
-    #[inline]
+    #[inline(always)]
     pub(in crate::wire) fn plain_name(&mut self) -> Option<Cow<'a, [u8]>> {
         let start = self.at;
         let escaped = self.skip_string()?;
@@ -112,7 +113,7 @@ impl<'a> Scan<'a> {
         Some(Cow::Owned(said.into_owned().into_bytes()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn colon(&mut self) -> Option<()> {
         self.skip_space();
         self.take(b':')?;
@@ -270,7 +271,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Option<JsonString<'a>> {
         let start = self.at;
         let escaped = self.skip_string()?;
@@ -279,7 +280,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Tells whether there are escapes in it.
-    #[inline]
+    #[inline(always)]
     fn skip_string(&mut self) -> Option<bool> {
         self.take(b'"')?;
         self.at = skip_plain(self.text.as_bytes(), self.at);
@@ -356,7 +357,7 @@ impl Nesting {
 
 /// The first place from `at` on that holds a quote, a backslash or a control
 /// character; the end where none does. Eight bytes at a step, 64 once it is long.
-#[inline]
+#[inline(always)]
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
     let long = at + 64;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
@@ -375,7 +376,7 @@ pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
 #[inline(never)]
 fn skip_plain_long(bytes: &[u8], at: usize) -> usize {
     let (blocks, _) = bytes[at..].as_chunks::<64>();
-    let at = at + 64 * blocks.iter().take_while(|block| is_plain(*block)).count();
+    let at = at + 64 * blocks.iter().take_while(|block| is_plain(block)).count();
     let (words, rest) = bytes[at..].as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let special = special_lanes(u64::from_le_bytes(*word));

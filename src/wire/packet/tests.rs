@@ -257,6 +257,25 @@ fn read_plainly(stream: &[u8]) -> Vec<Parts> {
     packets
 }
 
+/// As many lines as have their ends noted, and more, wherever the stream is cut.
+#[test]
+fn lines_at_the_edge_of_what_is_noted() {
+    for lines in 0..20 {
+        for first in ["", "\n", "\r\n"] {
+            let packet: String = (0..lines).map(|line| format!("line{line}\n")).collect();
+            let packet = format!("{first}{packet}\r\n\r\n");
+            let stream = packet.repeat(2).into_bytes();
+            let expected = read_plainly(&stream);
+            assert!(expected.len() >= 2);
+            assert_eq!(read(std::iter::once(&stream[..])), expected);
+            for cut in 0..packet.len() {
+                let (front, back) = stream.split_at(cut);
+                assert_eq!(read([front, back].into_iter()), expected, "cut at {cut}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_the_plain_reading(
