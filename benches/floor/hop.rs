@@ -74,6 +74,13 @@ struct Passage {
     sleeps: usize,
 }
 
+impl Passage {
+    /// For each envelope.
+    fn both_ns(&self) -> f64 {
+        (self.sent_ns + self.received_ns) as f64 / self.envelopes as f64
+    }
+}
+
 /// CPU of a hop in nanoseconds, its parts apart.
 pub(crate) struct Parts {
     /// An envelope, for its sender and its receiver, while nobody sleeps.
@@ -88,14 +95,30 @@ pub(crate) struct Parts {
 /// out, and the receiver's, which waits in its ring as a shard does whenever
 /// nothing is there, about once a burst.
 pub(crate) fn batched(envelopes: usize) -> io::Result<f64> {
-    let it = pass(envelopes, BURST)?;
-    Ok((it.sent_ns + it.received_ns) as f64 / it.envelopes as f64)
+    let it = pass(envelopes, BURST, Release::Together)?;
+    Ok(it.both_ns())
+}
+
+/// How the receiver lets frames go that it has read.
+#[derive(Clone, Copy)]
+enum Release {
+    /// As the broker does.
+    Together,
+    OneByOne,
+}
+
+/// Of an envelope, both sides, while hardly anybody sleeps: with frames let go as
+/// the broker does, and each as soon as it was read.
+pub(crate) fn releases(envelopes: usize) -> io::Result<[f64; 2]> {
+    let [together, one_by_one] =
+        [Release::Together, Release::OneByOne].map(|release| pass(envelopes, LONG_BURST, release));
+    Ok([together?.both_ns(), one_by_one?.both_ns()])
 }
 
 /// Of long bursts with few sleeps, and of short ones with many.
 pub(crate) fn parts(envelopes: usize) -> io::Result<Parts> {
-    let long = pass(envelopes, LONG_BURST)?;
-    let short = pass(envelopes / 32, BATCH)?;
+    let long = pass(envelopes, LONG_BURST, Release::Together)?;
+    let short = pass(envelopes / 32, BATCH, Release::Together)?;
     // What an envelope takes, and what a sleep does.
     let solve = |of: fn(&Passage) -> u64| {
         let [many, few] = [&long, &short].map(|it| of(it) as f64);
@@ -128,13 +151,13 @@ pub(crate) fn look(shards: u16, rounds: usize) -> io::Result<f64> {
     Ok((machine::thread_cpu_ns() - started) as f64 / rounds as f64)
 }
 
-fn pass(envelopes: usize, burst: usize) -> io::Result<Passage> {
+fn pass(envelopes: usize, burst: usize, release: Release) -> io::Result<Passage> {
     let (mut ports, control) = mesh::build(2)?;
     let bursts = envelopes.div_ceil(burst);
     let receiver = ports.pop().ok_or(io::ErrorKind::NotFound)?;
     let sender = ports.pop().ok_or(io::ErrorKind::NotFound)?;
     let passage = thread::scope(|scope| {
-        let receiving = scope.spawn(|| receive(receiver, bursts * burst));
+        let receiving = scope.spawn(|| receive(receiver, bursts * burst, release));
         let sent_ns = send(sender, bursts, burst)?;
         let (received_ns, sleeps) = receiving
             .join()
@@ -185,7 +208,7 @@ fn send(mut port: ShardPort, bursts: usize, burst: usize) -> io::Result<u64> {
     Ok(spent)
 }
 
-fn receive(mut port: ShardPort, envelopes: usize) -> io::Result<(u64, usize)> {
+fn receive(mut port: ShardPort, envelopes: usize, release: Release) -> io::Result<(u64, usize)> {
     machine::pin_to_core(SERVER_CORE)?;
     let sleeper = port.sleeper();
     let mut driver = Driver::new()?;
@@ -195,9 +218,15 @@ fn receive(mut port: ShardPort, envelopes: usize) -> io::Result<(u64, usize)> {
     let (mut taken, mut sleeps) = (0, 0);
     while taken < envelopes {
         while let Some(request) = port.take_request() {
-            drop(black_box(request));
+            if let Request::Publish { frame, .. } = black_box(request) {
+                match release {
+                    Release::Together => port.let_go(frame),
+                    Release::OneByOne => drop(frame),
+                }
+            }
             taken += 1;
         }
+        port.flush();
         sleeper.sleep();
         if taken < envelopes && !port.has_incoming() {
             driver.poll(None, &mut events)?;

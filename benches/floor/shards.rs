@@ -68,7 +68,11 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
             Some(Goal::AtMost(1.25)),
         );
         let hop = hop::batched(load.envelopes)?;
-        report.add(HOP, "ns CPU an envelope", hop, Some(Goal::AtMost(100.0)));
+        let unit = "ns CPU an envelope";
+        report.add(HOP, unit, hop, Some(Goal::AtMost(100.0)));
+        let [together, one_by_one] = hop::releases(load.envelopes)?;
+        let name = "shards: bursts of 3,072, frames let go together; against one by one";
+        report.compare(name, unit, (together, one_by_one), None);
         for (name, load) in [("light", &plan.fanout), ("5,000 events a second", joined)] {
             let costs = [1, 2].map(|shards| cost(shards, plan.connections, load));
             let [one, two] = costs;

@@ -24,7 +24,7 @@ impl Hub {
             event::custom(out, &name, data, None, channel);
         });
         if known.home == self.id {
-            self.spread(known.id, &frame, true, self.turn, None, fx);
+            self.spread(known.id, frame, true, self.turn, None, fx);
             self.count_broadcast(vhost);
             return Answer::Now(Outcome::Done);
         }

@@ -195,7 +195,7 @@ impl Hub {
         });
         let receipt = Receipt::Echo(self.peer(conn));
         if home == self.id {
-            self.home_publish(id, receipt, &frame, self.turn, fx);
+            self.home_publish(id, receipt, frame, self.turn, fx);
         } else {
             let publish = Request::Publish {
                 channel: id,

@@ -67,7 +67,7 @@ impl Hub {
                 accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, &frame, accepted, fx);
+                self.home_publish(channel, receipt, frame, accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -113,7 +113,7 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, self.turn, None, fx);
+            self.spread(channel, frame, false, self.turn, None, fx);
         }
     }
 
@@ -169,7 +169,7 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, &frame, false, self.turn, None, fx);
+            self.spread(channel, frame, false, self.turn, None, fx);
         }
     }
 
@@ -178,7 +178,7 @@ impl Hub {
         &mut self,
         channel: ChannelId,
         receipt: Receipt,
-        frame: &Bytes,
+        frame: Bytes,
         accepted: Moment,
         fx: &mut impl Effects,
     ) {
@@ -213,7 +213,7 @@ impl Hub {
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
-        frame: &Bytes,
+        frame: Bytes,
         custom: bool,
         accepted: Moment,
         sender: Option<Peer>,
@@ -225,6 +225,18 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
+        let delivery = |shard, frame| Delivery::Frame {
+            channel,
+            accepted,
+            frame,
+            custom,
+            echo_of: sender
+                .filter(|peer| peer.shard == shard)
+                .map(|peer| peer.conn),
+        };
+        // The last one gets the frame itself: its count is on a cache line that
+        // all cores write.
+        let mut last = None;
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -233,23 +245,16 @@ impl Hub {
             if shard == self.id {
                 if let Some(key) = home.local {
                     self.fan_out
-                        .gather(&mut self.locals, key, frame, custom, accepted);
+                        .gather(&mut self.locals, key, &frame, custom, accepted);
                 }
                 continue;
             }
-            let echo_of = sender
-                .filter(|peer| peer.shard == shard)
-                .map(|peer| peer.conn);
-            fx.send(
-                shard,
-                Delivery::Frame {
-                    channel,
-                    accepted,
-                    frame: frame.clone(),
-                    custom,
-                    echo_of,
-                },
-            );
+            if let Some(before) = last.replace(shard) {
+                fx.send(before, delivery(before, frame.clone()));
+            }
+        }
+        if let Some(shard) = last {
+            fx.send(shard, delivery(shard, frame));
         }
         true
     }

@@ -356,7 +356,7 @@ impl Hub {
         let frame = self.frames.encode(len, |out| {
             event::custom(out, &name, data, None, home.name.as_str());
         });
-        Finding::Published(self.spread(channel, &frame, true, self.turn, None, fx))
+        Finding::Published(self.spread(channel, frame, true, self.turn, None, fx))
     }
 
     fn busiest(&self, count: usize) -> Vec<BusyChannel> {
