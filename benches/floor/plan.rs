@@ -70,7 +70,7 @@ impl Plan {
             shards: ShardsLoad {
                 rounds: of(5_000),
                 envelopes: of(2_000_000),
-                simulated: 10_000,
+                simulated: 4_000,
             },
             idle: number(args, "--idle").unwrap_or(of(18_000)),
             arrivals: ArrivalsLoad {
