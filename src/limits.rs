@@ -169,9 +169,22 @@ pub const CORKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// a count of subscribers for every other.
 pub const SHARDS_MAX: usize = 256;
 
-/// Envelopes per ring. With 4,096 a burst of one turn fits; at about 64 bytes
-/// each a ring takes 256 KiB. Full: backpressure on the origin connection.
+/// Envelopes per ring. With 4,096 a burst of one turn fits; at
+/// [`ENVELOPE_BYTES_MAX`] each a ring takes 256 KiB. Full: backpressure on the
+/// origin connection.
 pub const RING_ENVELOPES_MAX: usize = 4096;
+
+/// What an envelope takes in a ring, as much as a cache line. A larger payload
+/// goes into a box.
+pub const ENVELOPE_BYTES_MAX: usize = 64;
+
+/// Frames from other shards that are let go together. Four times as many measured no
+/// better. Past it: they go amid the turn.
+pub const SPENT_FRAMES_MAX: usize = 256;
+
+/// Longest frame that waits for others to be let go, so that those of a shard hold a
+/// quarter of a megabyte. Longer ones share their buffer with few.
+pub const SPENT_FRAME_BYTES_MAX: usize = 1024;
 
 /// Messages from all shards that wait for control. Full: backend clients wait.
 pub const CONTROL_INBOX_MAX: usize = 4096;

@@ -6,6 +6,7 @@ use std::io;
 use crate::broker::{self, Shape};
 use crate::load::FRAME_BYTES;
 use crate::peers::{Peers, Speaker};
+use crate::random::Random;
 use crate::report::{Goal, Report};
 use crate::server::{self, Server};
 
@@ -43,7 +44,7 @@ pub(crate) fn measure(samples: usize, load: &FloodLoad, report: &mut Report) -> 
 }
 
 /// A backend broadcasts to all.
-fn one_channel(load: &FloodLoad) -> io::Result<f64> {
+pub(crate) fn one_channel(load: &FloodLoad) -> io::Result<f64> {
     let (server, place) = server::start_broker(Shape::of_one(0))?;
     let all = load.subscribers * FRAME_BYTES;
     let mut peers = Peers::connect(server.addr, load.subscribers, |_| {
@@ -110,17 +111,4 @@ pub(crate) fn per_cpu_second(
     let done = run(operations)?;
     let spent = server.cpu_ns()? - before;
     Ok(done as f64 * 1e9 / spent as f64)
-}
-
-/// SplitMix64: the same sequence in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
 }

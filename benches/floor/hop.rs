@@ -1,5 +1,6 @@
 //! From one core to the other: a bare wake-up, and the broker's rings.
 
+use std::hint::black_box;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
 use webrocket::hub::envelope::{Receipt, Request};
+use webrocket::limits::RING_ENVELOPES_MAX;
 use webrocket::mesh::{self, ShardPort};
 use webrocket::meter::Moment;
 use webrocket::model::{ChannelId, ConnId, Peer};
@@ -20,6 +22,11 @@ const BATCH: usize = 64;
 
 /// Envelopes between two rests of the sender, far fewer than a ring holds.
 const BURST: usize = 16 * BATCH;
+
+/// As many as leave the sender's backlog empty, however late the receiver is.
+const LONG_BURST: usize = 48 * BATCH;
+
+const _: () = assert!(LONG_BURST < RING_ENVELOPES_MAX);
 
 const REST: Duration = Duration::from_micros(500);
 
@@ -59,34 +66,123 @@ fn wait(counter: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// CPU of both sides for one envelope, in nanoseconds: the sender's and the
-/// receiver's, which waits in its ring as a shard does whenever nothing is there.
-pub(crate) fn batched(envelopes: usize) -> io::Result<f64> {
-    let (mut ports, control) = mesh::build(2)?;
-    let bursts = envelopes.div_ceil(BURST);
-    let receiver = ports.pop().ok_or(io::ErrorKind::NotFound)?;
-    let sender = ports.pop().ok_or(io::ErrorKind::NotFound)?;
-    let spent = thread::scope(|scope| {
-        let receiving = scope.spawn(|| receive(receiver, bursts * BURST));
-        let sent = send(sender, bursts)?;
-        let received = receiving
-            .join()
-            .map_err(|_| io::Error::other("the receiver panicked"))??;
-        Ok::<_, io::Error>(sent + received)
-    })?;
-    drop(control);
-    Ok(spent as f64 / (bursts * BURST) as f64)
+/// What envelopes from one shard to another took, and how often the receiver slept.
+struct Passage {
+    sent_ns: u64,
+    received_ns: u64,
+    envelopes: usize,
+    sleeps: usize,
 }
 
-fn send(mut port: ShardPort, bursts: usize) -> io::Result<u64> {
+impl Passage {
+    /// For each envelope.
+    fn both_ns(&self) -> f64 {
+        (self.sent_ns + self.received_ns) as f64 / self.envelopes as f64
+    }
+}
+
+/// CPU of a hop in nanoseconds, its parts apart.
+pub(crate) struct Parts {
+    /// An envelope, for its sender and its receiver, while nobody sleeps.
+    pub(crate) send: f64,
+    pub(crate) receive: f64,
+    /// Ending a sleep of the receiver, for the sender and the receiver.
+    pub(crate) wake: f64,
+    pub(crate) woken: f64,
+}
+
+/// CPU of both sides for one envelope, in nanoseconds: the sender's, its rests left
+/// out, and the receiver's, which waits in its ring as a shard does whenever
+/// nothing is there, about once a burst.
+pub(crate) fn batched(envelopes: usize) -> io::Result<f64> {
+    let it = pass(envelopes, BURST, Release::Together)?;
+    Ok(it.both_ns())
+}
+
+/// How the receiver lets frames go that it has read.
+#[derive(Clone, Copy)]
+enum Release {
+    /// As the broker does.
+    Together,
+    OneByOne,
+}
+
+/// Of an envelope, both sides, while hardly anybody sleeps: with frames let go as
+/// the broker does, and each as soon as it was read.
+pub(crate) fn releases(envelopes: usize) -> io::Result<[f64; 2]> {
+    let [together, one_by_one] =
+        [Release::Together, Release::OneByOne].map(|release| pass(envelopes, LONG_BURST, release));
+    Ok([together?.both_ns(), one_by_one?.both_ns()])
+}
+
+/// Of long bursts with few sleeps, and of short ones with many.
+pub(crate) fn parts(envelopes: usize) -> io::Result<Parts> {
+    let long = pass(envelopes, LONG_BURST, Release::Together)?;
+    let short = pass(envelopes / 32, BATCH, Release::Together)?;
+    // What an envelope takes, and what a sleep does.
+    let solve = |of: fn(&Passage) -> u64| {
+        let [many, few] = [&long, &short].map(|it| of(it) as f64);
+        let [n, k] = [long.envelopes, long.sleeps].map(|count| count as f64);
+        let [m, l] = [short.envelopes, short.sleeps].map(|count| count as f64);
+        let envelope = ((many * l - few * k) / (n * l - m * k)).max(0.0);
+        (envelope, ((few - envelope * m) / l).max(0.0))
+    };
+    let (send, wake) = solve(|it| it.sent_ns);
+    let (receive, woken) = solve(|it| it.received_ns);
+    Ok(Parts {
+        send,
+        receive,
+        wake,
+        woken,
+    })
+}
+
+/// A look of one shard of so many at all its rings, of which none holds anything,
+/// as a turn has it: in nanoseconds, the mean of so many.
+pub(crate) fn look(shards: u16, rounds: usize) -> io::Result<f64> {
+    let (mut ports, _control) = mesh::build(shards)?;
+    let port = ports.first_mut().ok_or(io::ErrorKind::NotFound)?;
+    let started = machine::thread_cpu_ns();
+    for _ in 0..rounds {
+        black_box(port.take_delivery().is_none());
+        black_box(port.take_request().is_none());
+        black_box(port.has_incoming());
+    }
+    Ok((machine::thread_cpu_ns() - started) as f64 / rounds as f64)
+}
+
+fn pass(envelopes: usize, burst: usize, release: Release) -> io::Result<Passage> {
+    let (mut ports, control) = mesh::build(2)?;
+    let bursts = envelopes.div_ceil(burst);
+    let receiver = ports.pop().ok_or(io::ErrorKind::NotFound)?;
+    let sender = ports.pop().ok_or(io::ErrorKind::NotFound)?;
+    let passage = thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(receiver, bursts * burst, release));
+        let sent_ns = send(sender, bursts, burst)?;
+        let (received_ns, sleeps) = receiving
+            .join()
+            .map_err(|_| io::Error::other("the receiver panicked"))??;
+        Ok::<_, io::Error>(Passage {
+            sent_ns,
+            received_ns,
+            envelopes: bursts * burst,
+            sleeps,
+        })
+    })?;
+    drop(control);
+    Ok(passage)
+}
+
+fn send(mut port: ShardPort, bursts: usize, burst: usize) -> io::Result<u64> {
     let frame = bytes::Bytes::from(vec![b'x'; 100]);
     let conn = ConnId {
         slot: 0,
         generation: 0,
     };
-    let before = machine::thread_cpu_ns();
+    let mut spent = 0;
     for _ in 0..bursts {
-        for _ in 0..BURST / BATCH {
+        let before = machine::thread_cpu_ns();
+        for _ in 0..burst / BATCH {
             for _ in 0..BATCH {
                 let publish = Request::Publish {
                     channel: ChannelId(1),
@@ -99,34 +195,45 @@ fn send(mut port: ShardPort, bursts: usize) -> io::Result<u64> {
             }
             port.flush();
         }
+        spent += machine::thread_cpu_ns() - before;
+        // The timer that ends the rest is no part of a hop.
         thread::sleep(REST);
     }
     while !port.has_room() {
         thread::sleep(REST);
+        let before = machine::thread_cpu_ns();
         port.flush();
+        spent += machine::thread_cpu_ns() - before;
     }
-    Ok(machine::thread_cpu_ns() - before)
+    Ok(spent)
 }
 
-fn receive(mut port: ShardPort, envelopes: usize) -> io::Result<u64> {
+fn receive(mut port: ShardPort, envelopes: usize, release: Release) -> io::Result<(u64, usize)> {
     machine::pin_to_core(SERVER_CORE)?;
     let sleeper = port.sleeper();
     let mut driver = Driver::new()?;
     driver.watch_wakeups(sleeper.event())?;
     let mut events = Vec::new();
     let before = machine::thread_cpu_ns();
-    let mut taken = 0;
+    let (mut taken, mut sleeps) = (0, 0);
     while taken < envelopes {
         while let Some(request) = port.take_request() {
-            drop(std::hint::black_box(request));
+            if let Request::Publish { frame, .. } = black_box(request) {
+                match release {
+                    Release::Together => port.let_go(frame),
+                    Release::OneByOne => drop(frame),
+                }
+            }
             taken += 1;
         }
+        port.flush();
         sleeper.sleep();
         if taken < envelopes && !port.has_incoming() {
             driver.poll(None, &mut events)?;
             events.clear();
+            sleeps += 1;
         }
         sleeper.awake();
     }
-    Ok(machine::thread_cpu_ns() - before)
+    Ok((machine::thread_cpu_ns() - before, sleeps))
 }

@@ -70,6 +70,7 @@ impl Plan {
             shards: ShardsLoad {
                 rounds: of(5_000),
                 envelopes: of(2_000_000),
+                simulated: 4_000,
             },
             idle: number(args, "--idle").unwrap_or(of(18_000)),
             arrivals: ArrivalsLoad {
@@ -110,6 +111,7 @@ impl Plan {
             shards: ShardsLoad {
                 rounds: 50,
                 envelopes: 10_000,
+                simulated: 200,
             },
             idle: 4_000,
             arrivals: ArrivalsLoad {

@@ -63,12 +63,6 @@ impl Report {
         });
         &mut self.0[at]
     }
-
-    /// The median of a figure's values.
-    pub(crate) fn median(&self, name: &str) -> Option<f64> {
-        let figure = self.0.iter().find(|figure| figure.name == name)?;
-        Some(median(&figure.values))
-    }
 }
 
 impl Goal {

@@ -38,6 +38,7 @@ impl Hub {
                     self.fan_out
                         .gather(&mut self.locals, key, &frame, custom, accepted);
                 }
+                fx.let_go(frame);
                 if let Some(conn) = echo_of {
                     self.take_echo(conn, fx);
                 }

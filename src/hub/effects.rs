@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::envelope::{Delivery, Outcome, Request, ToControl};
 use crate::meter::{Moment, Refused};
 use crate::model::{ConnId, ShardId, Status, VhostId};
@@ -85,6 +87,11 @@ pub trait Effects {
 
     /// Sends a delivery to another shard; it must arrive.
     fn send(&mut self, to: ShardId, delivery: Delivery);
+
+    /// A frame has been read; whoever shares its buffer may be on another core.
+    fn let_go(&mut self, frame: Bytes) {
+        drop(frame);
+    }
 
     /// Asks control for something.
     ///

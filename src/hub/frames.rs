@@ -8,10 +8,9 @@ use crate::limits::UID_BYTES_MAX;
 pub(super) struct Frames(BytesMut);
 
 /// A frame on its way to the subscribers of a channel.
-#[derive(Clone, Copy)]
 pub(super) enum Encoded<'a> {
     /// May go to other shards as it is.
-    Shared(&'a Bytes),
+    Shared(Bytes),
     /// Was encoded where its channel is at home, for this shard alone unless
     /// others have subscribers too: counting references costs more than a copy.
     Here(&'a [u8]),
@@ -25,10 +24,17 @@ impl Encoded<'_> {
         }
     }
 
-    /// The frame for another shard.
-    pub(super) fn share(self, frames: &mut Frames) -> Bytes {
+    /// The frame for one of several other shards; copied once.
+    pub(super) fn share(&mut self, frames: &mut Frames) -> Bytes {
+        let frame = std::mem::replace(self, Self::Here(&[])).into_shared(frames);
+        *self = Self::Shared(frame.clone());
+        frame
+    }
+
+    /// The frame for the last of them.
+    pub(super) fn into_shared(self, frames: &mut Frames) -> Bytes {
         match self {
-            Self::Shared(frame) => frame.clone(),
+            Self::Shared(frame) => frame,
             Self::Here(frame) => frames.encode(frame.len(), |out| out.extend_from_slice(frame)),
         }
     }
@@ -63,11 +69,14 @@ mod tests {
     #[test]
     fn a_frame_encoded_here_is_copied_for_other_shards_and_a_shared_one_is_not() {
         let mut frames = Frames::default();
-        let here = Encoded::Here(b"frame");
-        let copy = here.share(&mut frames);
-        assert_eq!(&copy[..], here.bytes());
-        let shared = Encoded::Shared(&copy).share(&mut frames);
-        assert_eq!(shared.as_ptr(), copy.as_ptr());
+        let here = b"frame";
+        let mut frame = Encoded::Here(here);
+        let copy = frame.share(&mut frames);
+        assert_eq!((&copy[..], frame.bytes()), (&here[..], &here[..]));
+        assert_ne!(copy.as_ptr(), here.as_ptr());
+        for shared in [frame.share(&mut frames), frame.into_shared(&mut frames)] {
+            assert_eq!(shared.as_ptr(), copy.as_ptr(), "copied once");
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Hub {
                 accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, Encoded::Shared(&frame), accepted, fx);
+                self.home_publish(channel, receipt, Encoded::Shared(frame), accepted, fx);
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -113,7 +113,7 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(frame), false, self.turn, None, fx);
         }
     }
 
@@ -169,7 +169,7 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, Encoded::Shared(&frame), false, self.turn, None, fx);
+            self.spread(channel, Encoded::Shared(frame), false, self.turn, None, fx);
         }
     }
 
@@ -213,7 +213,7 @@ impl Hub {
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
-        frame: Encoded<'_>,
+        mut frame: Encoded<'_>,
         custom: bool,
         accepted: Moment,
         sender: Option<Peer>,
@@ -225,7 +225,18 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
-        let mut shared = None;
+        let delivery = |shard, frame| Delivery::Frame {
+            channel,
+            accepted,
+            frame,
+            custom,
+            echo_of: sender
+                .filter(|peer| peer.shard == shard)
+                .map(|peer| peer.conn),
+        };
+        // The last one gets the frame itself: its count is on a cache line that
+        // all cores write.
+        let mut last = None;
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -238,21 +249,12 @@ impl Hub {
                 }
                 continue;
             }
-            let echo_of = sender
-                .filter(|peer| peer.shard == shard)
-                .map(|peer| peer.conn);
-            fx.send(
-                shard,
-                Delivery::Frame {
-                    channel,
-                    accepted,
-                    frame: shared
-                        .get_or_insert_with(|| frame.share(&mut self.frames))
-                        .clone(),
-                    custom,
-                    echo_of,
-                },
-            );
+            if let Some(before) = last.replace(shard) {
+                fx.send(before, delivery(before, frame.share(&mut self.frames)));
+            }
+        }
+        if let Some(shard) = last {
+            fx.send(shard, delivery(shard, frame.into_shared(&mut self.frames)));
         }
         true
     }

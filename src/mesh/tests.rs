@@ -1,5 +1,8 @@
+use bytes::Bytes;
+
 use super::*;
 use crate::hub::envelope::{Delivery, Request};
+use crate::limits::{ENVELOPE_BYTES_MAX, SPENT_FRAME_BYTES_MAX, SPENT_FRAMES_MAX};
 use crate::model::{ChannelId, ConnId, Peer};
 
 fn leave(number: u64) -> Request {
@@ -88,6 +91,26 @@ fn a_ring_that_is_never_empty_starves_no_other() {
 }
 
 #[test]
+fn frames_are_let_go_together() {
+    let (mut ports, _control) = build(1).expect("ports");
+    let port = &mut ports[0];
+    let frame = Bytes::from(vec![b'x'; SPENT_FRAME_BYTES_MAX]);
+    for _ in 1..SPENT_FRAMES_MAX {
+        port.let_go(frame.clone());
+    }
+    assert!(!frame.is_unique(), "they wait for each other");
+    port.let_go(frame.clone());
+    assert!(frame.is_unique(), "as many as may wait");
+    port.let_go(frame.clone());
+    assert!(!frame.is_unique());
+    port.flush();
+    assert!(frame.is_unique(), "or the end of the turn");
+    let long = Bytes::from(vec![b'x'; SPENT_FRAME_BYTES_MAX + 1]);
+    port.let_go(long.clone());
+    assert!(long.is_unique(), "a long one waits for nobody");
+}
+
+#[test]
 fn a_sleeping_shard_is_woken_once() {
     let (mut ports, mut control) = build(1).expect("ports");
     let sleeper = ports[0].sleeper();
@@ -105,4 +128,14 @@ fn a_sleeping_shard_is_woken_once() {
         ports[0].take_delivery(),
         Some(Delivery::Drain { window_ms: 0 })
     ));
+}
+
+#[test]
+fn a_ring_takes_as_much_memory_as_its_limit_says() {
+    let sizes = [size_of::<Request>(), size_of::<Delivery>()];
+    assert_eq!(
+        sizes.into_iter().max(),
+        Some(ENVELOPE_BYTES_MAX),
+        "{sizes:?}"
+    );
 }

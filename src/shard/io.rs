@@ -1,6 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::connection::{Connection, Role};
@@ -588,6 +589,10 @@ impl Effects for Io {
 
     fn send(&mut self, to: ShardId, delivery: Delivery) {
         self.port.deliver(to, delivery);
+    }
+
+    fn let_go(&mut self, frame: Bytes) {
+        self.port.let_go(frame);
     }
 
     fn try_control(&mut self, message: ToControl) -> Result<(), ToControl> {
