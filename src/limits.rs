@@ -178,12 +178,12 @@ pub const RING_ENVELOPES_MAX: usize = 4096;
 /// goes into a box.
 pub const ENVELOPE_BYTES_MAX: usize = 64;
 
-/// Frames from other shards that are let go together. Four times as many measured no
-/// better. Past it: they go amid the turn.
-pub const SPENT_FRAMES_MAX: usize = 256;
+/// Frames from other shards that are let go together: a turn's worth. With a quarter
+/// of that a hop measured some percent dearer. Past it: they go amid the turn.
+pub const SPENT_FRAMES_MAX: usize = ENVELOPES_PER_TURN_MAX;
 
 /// Longest frame that waits for others to be let go, so that those of a shard hold a
-/// quarter of a megabyte. Longer ones share their buffer with few.
+/// megabyte. Longer ones share their buffer with few.
 pub const SPENT_FRAME_BYTES_MAX: usize = 1024;
 
 /// Messages from all shards that wait for control. Full: backend clients wait.
