@@ -19,6 +19,7 @@ mod armed;
 mod arrivals;
 mod backend;
 mod broker;
+mod crowd;
 mod epoll_server;
 mod flood;
 mod hop;
@@ -32,6 +33,7 @@ mod ring_server;
 mod server;
 mod shards;
 mod triggers;
+mod visitors;
 
 use std::io;
 
@@ -61,8 +63,9 @@ fn main() -> io::Result<()> {
         [flag, reactor, role] if *flag == server::SERVE_FLAG => {
             return server::serve(Reactor::parse(reactor)?, Role::parse(role)?);
         }
-        [flag, channels, shards, spread, cork] if *flag == broker::SERVE_FLAG => {
-            return broker::serve(Shape::parse(channels, shards, spread, cork)?);
+        [flag, shape @ ..] if *flag == broker::SERVE_FLAG => {
+            let shape = shape.try_into().map_err(io::Error::other)?;
+            return broker::serve(Shape::parse(shape)?);
         }
         _ => {}
     }
