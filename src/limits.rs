@@ -203,9 +203,11 @@ pub const CONNECTIONS_PER_SHARD_MAX: usize = 1 << 24;
 /// Listeners of one shard: frontend, TLS, backend and admin with room to spare.
 pub const LISTENERS_PER_SHARD_MAX: usize = 16;
 
-/// Connections that wait in the kernel to be accepted; it takes the smaller of
-/// this and `net.core.somaxconn` (4,096 by default). Past it: SYNs are dropped and tried anew.
-pub const LISTEN_BACKLOG_CONNECTIONS: i32 = 4096;
+/// Connections of a listener that wait in the kernel to be accepted; it takes the
+/// smaller of this and `net.core.somaxconn` (4,096 by default, this with the tuning
+/// files). The shard admits what waits as fast as it can, two seconds of it at
+/// most. Past it: SYNs are dropped and tried anew after one, two, four seconds.
+pub const LISTEN_BACKLOG_CONNECTIONS: i32 = 65_535;
 
 /// First pause of a listener that ran out of descriptors or memory; each
 /// further failure doubles it. Short, for most shortages are bursts.

@@ -9,6 +9,7 @@ use io_uring::types::Fd;
 use io_uring::{IoUring, opcode, squeue};
 
 use crate::machine;
+use crate::peers::pair;
 
 /// What waits for the first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,12 +31,8 @@ const WARM_UP: usize = 100;
 /// Bytes of the kernel beyond the sockets themselves, for each of so many connections.
 pub(crate) fn bytes_each(wait: Wait, connections: usize) -> io::Result<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let pair = |_| {
-        let client = TcpStream::connect(listener.local_addr()?)?;
-        Ok((client, listener.accept()?.0))
-    };
     let pairs = (0..WARM_UP + connections)
-        .map(pair)
+        .map(|_| pair(&listener))
         .collect::<io::Result<Vec<_>>>()?;
     // Outlives the ring, which is dropped first.
     let mut buffers = vec![0_u8; usize::from(BUFFERS) * BUFFER_BYTES as usize];
@@ -64,8 +61,8 @@ pub(crate) fn bytes_each(wait: Wait, connections: usize) -> io::Result<f64> {
     Ok(grown as f64 / connections as f64)
 }
 
-fn arm(ring: &mut IoUring, wait: Wait, pairs: &[(TcpStream, TcpStream)]) -> io::Result<()> {
-    for (_, server) in pairs {
+fn arm(ring: &mut IoUring, wait: Wait, pairs: &[[TcpStream; 2]]) -> io::Result<()> {
+    for [_, server] in pairs {
         let fd = Fd(server.as_raw_fd());
         let entry = match wait {
             Wait::Poll => opcode::PollAdd::new(fd, libc::POLLIN as u32)

@@ -2,16 +2,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use webrocket::model::ConnId;
-use webrocket::net::{Driver, Event, Recv, Socket, connect};
 
 use crate::broker::{self, Place, Shape};
+use crate::crowd::Crowd;
 use crate::flood::per_cpu_second;
-use crate::peers::{Exchange, send};
+use crate::machine;
+use crate::peers::Exchange;
 use crate::report::{Goal, Report};
 use crate::server::{self, Server};
+use crate::visitors::Visit;
 
 pub(crate) struct ArrivalsLoad {
     pub(crate) upgrades: usize,
@@ -22,17 +21,12 @@ pub(crate) struct ArrivalsLoad {
 /// Upgrades under way together.
 const AT_ONCE: usize = 64;
 
-/// Clients of the storm whose connection is under way: fewer than a listener's
-/// backlog, past which the kernel makes them wait a second.
-const CONNECTING_MAX: usize = 1024;
-
-/// Shards of the storm's broker: two tables of descriptors, so that those who go
-/// and those who come have room together.
-const SHARDS: u16 = 2;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Frontends that the drain sends away in a millisecond, as the server's own window
+/// has it for 20,000 of them and more.
+const SENT_AWAY_PER_MS: usize = 4;
 
 pub(crate) fn measure(samples: usize, load: &ArrivalsLoad, report: &mut Report) -> io::Result<()> {
+    let clients = load.clients;
     for _ in 0..samples {
         let (server, place) = server::start_broker(Shape::of_one(0))?;
         report.add(
@@ -42,17 +36,44 @@ pub(crate) fn measure(samples: usize, load: &ArrivalsLoad, report: &mut Report) 
             Some(Goal::AtLeast(30_000.0)),
         );
         drop(server);
+        let cut_off = storm(clients)?;
+        let name =
+            format!("arrivals: {clients} clients cut off at once, until back and subscribed");
+        tell(&name, &cut_off, Some(Goal::AtMost(3.0)), report);
         report.add(
-            &format!(
-                "arrivals: {} clients back and subscribed after all were cut off",
-                load.clients
-            ),
-            "seconds",
-            storm(load.clients)?,
-            Some(Goal::AtMost(3.0)),
+            &format!("{name}; admitted"),
+            "clients a second",
+            clients as f64 / cut_off.percentile(100),
+            None,
         );
+        let sent_away = drain(clients)?;
+        let seconds = drain_ms(clients) as f64 / 1000.0;
+        let name = format!(
+            "arrivals: {clients} clients sent away over {seconds:.1} s, each until back and subscribed"
+        );
+        tell(&name, &sent_away, None, report);
     }
     Ok(())
+}
+
+/// How they were spread.
+fn tell(name: &str, visit: &Visit, goal: Option<Goal>, report: &mut Report) {
+    for (what, percent, goal) in [("p50", 50, None), ("p99", 99, None), ("all", 100, goal)] {
+        let seconds = visit.percentile(percent);
+        report.add(&format!("{name}; {what}"), "seconds", seconds, goal);
+    }
+    let refused = visit.refused as f64;
+    report.add(
+        &format!("{name}; refused, and tried again"),
+        "attempts",
+        refused,
+        None,
+    );
+}
+
+/// The window of a drain.
+fn drain_ms(clients: usize) -> u64 {
+    (clients / SENT_AWAY_PER_MS) as u64
 }
 
 /// Those who came stay until all have.
@@ -87,135 +108,40 @@ fn upgrades(server: &Server, place: &Place, count: usize) -> io::Result<f64> {
     })
 }
 
-/// Seconds from the moment when everyone is cut off until everyone is back.
-fn storm(clients: usize) -> io::Result<f64> {
+/// All are cut off at once and come back as they can.
+fn storm(clients: usize) -> io::Result<Visit> {
     let (server, place) = server::start_broker(Shape {
-        shards: SHARDS,
+        shards: machine::tables(clients) as u16,
         ..Shape::of_one(0)
     })?;
-    let mut crowd = Crowd::new(&place)?;
-    crowd.arrive(clients)?;
-    let started = Instant::now();
-    crowd.leave();
-    crowd.arrive(clients)?;
-    let elapsed = started.elapsed();
+    let crowd = Crowd::new(place.frontends, clients, vec![broker::introduction("room")])?;
+    crowd.come()?;
+    let visit = crowd.storm()?;
     drop(server);
-    Ok(elapsed.as_secs_f64())
+    Ok(visit)
 }
 
-/// Clients that connect, are upgraded and subscribe, each as fast as it is answered.
-struct Crowd<'a> {
-    place: &'a Place,
-    driver: Driver,
-    preamble: Vec<Exchange>,
-    clients: Vec<Client>,
-    events: Vec<Event>,
-    /// Counts crowds, so that nothing of an earlier one is taken for this one's.
-    generation: u32,
-}
-
-struct Client {
-    socket: Socket,
-    /// The exchange under way, and what has come of its answer.
-    step: usize,
-    answer: Vec<u8>,
-}
-
-impl<'a> Crowd<'a> {
-    fn new(place: &'a Place) -> io::Result<Self> {
-        Ok(Self {
-            place,
-            driver: Driver::new()?,
-            preamble: broker::introduction("room"),
-            clients: Vec::new(),
-            events: Vec::new(),
-            generation: 0,
-        })
-    }
-
-    /// All are cut off.
-    fn leave(&mut self) {
-        for (slot, client) in self.clients.drain(..).enumerate() {
-            let conn = ConnId {
-                slot: slot as u32,
-                generation: self.generation,
-            };
-            self.driver.unwatch(conn, client.socket, false);
-        }
-        self.generation += 1;
-    }
-
-    fn arrive(&mut self, count: usize) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let (mut connected, mut subscribed) = (0, 0);
-        while subscribed < count {
-            if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            while self.clients.len() < count && self.clients.len() - connected < CONNECTING_MAX {
-                self.begin()?;
-            }
-            self.driver.poll(Some(PATIENCE), &mut self.events)?;
-            for event in std::mem::take(&mut self.events) {
-                match event {
-                    Event::Writable(conn) if conn.generation == self.generation => {
-                        self.clients[conn.slot as usize].socket.take_error()?;
-                        self.ask(conn.slot as usize)?;
-                        connected += 1;
-                    }
-                    Event::Readable(conn) if conn.generation == self.generation => {
-                        subscribed += usize::from(self.hear(conn.slot as usize)?);
-                    }
-                    Event::HungUp(conn) if conn.generation == self.generation => {
-                        return Err(io::ErrorKind::ConnectionReset.into());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self) -> io::Result<()> {
-        let socket = connect(self.place.frontends, None)?;
-        let conn = ConnId {
-            slot: self.clients.len() as u32,
-            generation: self.generation,
+/// A broker stops in order, and another one takes its port: each client comes back
+/// as soon as it has been sent away.
+fn drain(clients: usize) -> io::Result<Visit> {
+    let shape = Shape {
+        shards: machine::tables(clients) as u16,
+        drain_ms: drain_ms(clients),
+        ..Shape::of_one(0)
+    };
+    let (mut server, place) = server::start_broker(shape)?;
+    let crowd = Crowd::new(place.frontends, clients, vec![broker::introduction("room")])?;
+    crowd.come()?;
+    let mut next = None;
+    let visit = crowd.come_back(|| {
+        server.stop_in_order()?;
+        let shape = Shape {
+            port: place.frontends.port(),
+            ..shape
         };
-        self.driver.watch(conn, &socket)?;
-        self.driver.watch_writable(conn, &socket)?;
-        self.clients.push(Client {
-            socket,
-            step: 0,
-            answer: Vec::new(),
-        });
+        next = Some(server::start_broker(shape)?);
         Ok(())
-    }
-
-    fn ask(&mut self, place: usize) -> io::Result<()> {
-        let client = &self.clients[place];
-        send(&client.socket, &self.preamble[client.step].request)
-    }
-
-    /// Whether that was the last answer.
-    fn hear(&mut self, place: usize) -> io::Result<bool> {
-        let client = &mut self.clients[place];
-        let mut buffer = [0; 4096];
-        match client.socket.recv(&mut buffer) {
-            Recv::Bytes(count) => client.answer.extend_from_slice(&buffer[..count]),
-            Recv::Empty => return Ok(false),
-            Recv::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Recv::Failed(error) => return Err(error),
-        }
-        if !(self.preamble[client.step].is_answered)(&client.answer) {
-            return Ok(false);
-        }
-        client.answer = Vec::new();
-        client.step += 1;
-        if client.step == self.preamble.len() {
-            return Ok(true);
-        }
-        self.ask(place)?;
-        Ok(false)
-    }
+    })?;
+    drop((server, next));
+    Ok(visit)
 }

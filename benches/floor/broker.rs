@@ -1,12 +1,16 @@
 //! The broker as a server of the bench, and how its clients introduce themselves.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
+use webrocket::limits::DRAIN_TIMEOUT;
 use webrocket::model::{ChannelName, Quotas, VhostPath};
-use webrocket::server::{Config, Node};
+use webrocket::server::{Config, Node, StartError};
 use webrocket::wire::frame::{Opcode, write_client_frame};
 use webrocket::wire::packet;
 
@@ -26,6 +30,10 @@ pub(crate) struct Shape {
     pub(crate) spread: bool,
     /// Milliseconds for which what is published waits for more.
     pub(crate) cork_ms: u64,
+    /// Over how many milliseconds it sends its frontends away when it stops.
+    pub(crate) drain_ms: u64,
+    /// Where frontends connect, as soon as that is free; 0 for any.
+    pub(crate) port: u16,
 }
 
 impl Shape {
@@ -36,15 +44,19 @@ impl Shape {
             shards: 1,
             spread: false,
             cork_ms: 0,
+            drain_ms: 0,
+            port: 0,
         }
     }
 
-    pub(crate) fn arguments(self) -> [String; 5] {
+    pub(crate) fn arguments(self) -> [String; 7] {
         let Self {
             channels,
             shards,
             spread,
             cork_ms,
+            drain_ms,
+            port,
         } = self;
         [
             SERVE_FLAG.to_owned(),
@@ -52,25 +64,34 @@ impl Shape {
             shards.to_string(),
             spread.to_string(),
             cork_ms.to_string(),
+            drain_ms.to_string(),
+            port.to_string(),
         ]
     }
 
-    pub(crate) fn parse(
-        channels: &str,
-        shards: &str,
-        spread: &str,
-        cork: &str,
-    ) -> io::Result<Self> {
+    /// Reads what [`Self::arguments`] has behind the flag.
+    pub(crate) fn parse(arguments: [&str; 6]) -> io::Result<Self> {
+        fn number<T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>>>(
+            text: &str,
+        ) -> io::Result<T> {
+            text.parse().map_err(io::Error::other)
+        }
+        let [channels, shards, spread, cork, drain, port] = arguments;
         Ok(Self {
-            channels: channels.parse().map_err(io::Error::other)?,
-            shards: shards.parse().map_err(io::Error::other)?,
-            spread: spread.parse().map_err(io::Error::other)?,
-            cork_ms: cork.parse().map_err(io::Error::other)?,
+            channels: number(channels)?,
+            shards: number(shards)?,
+            spread: number(spread)?,
+            cork_ms: number(cork)?,
+            drain_ms: number(drain)?,
+            port: number(port)?,
         })
     }
 }
 
 pub(crate) const VHOST: &str = "/bench";
+
+/// Until the one before has left its port.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a broker is to be found.
 pub(crate) struct Place {
@@ -79,7 +100,7 @@ pub(crate) struct Place {
     token: String,
 }
 
-/// Is a broker until killed.
+/// Is a broker until its input ends; then it stops in order.
 pub(crate) fn serve(shape: Shape) -> io::Result<()> {
     if shape.spread {
         // Its shards pin themselves.
@@ -91,18 +112,18 @@ pub(crate) fn serve(shape: Shape) -> io::Result<()> {
     let mut quotas = unbounded();
     quotas.default.cork = Duration::from_millis(shape.cork_ms);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let node = Node::start(Config {
-        websocket_addr: any,
+    let config = Config {
+        websocket_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, shape.port)),
         backend_addr: any,
         admin_addr: any,
         storage_dir: storage.path().into(),
         node_name: "bench".into(),
         shards: shape.shards,
         quotas,
-        drain_window: Duration::ZERO,
+        drain_window: Duration::from_millis(shape.drain_ms),
         tls: None,
-    })
-    .map_err(io::Error::other)?;
+    };
+    let node = start(&config).map_err(io::Error::other)?;
     let path = VhostPath::parse(VHOST).ok_or(io::ErrorKind::InvalidInput)?;
     let handle = node.handle();
     let names = std::iter::once("room".to_owned()).chain((0..shape.channels).map(own_channel));
@@ -129,8 +150,23 @@ pub(crate) fn serve(shape: Shape) -> io::Result<()> {
         node.backend_addr().port()
     );
     io::stdout().flush()?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    node.stop(DRAIN_TIMEOUT);
+    Ok(())
+}
+
+/// Starts it as soon as its port is free.
+fn start(config: &Config) -> Result<Node, StartError> {
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        std::thread::park();
+        match Node::start(config.clone()) {
+            Err(StartError::Bind { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            started => return started,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use webrocket::limits::SHARDS_MAX;
 
 /// Where servers run.
 pub(crate) const SERVER_CORE: usize = 0;
@@ -17,6 +18,12 @@ pub(crate) const LOAD_CORE: usize = 1;
 
 /// Far longer than the kernel keeps what is free until nobody can look at it.
 const SETTLING: Duration = Duration::from_millis(200);
+
+/// What was closed a hundred thousand at a time has gone by then.
+const SETTLINGS_MAX: usize = 50;
+
+/// By how much bytes of the whole machine may fall between two looks at it.
+const SETTLED_BYTES: u64 = 64 * 1024;
 
 /// Pins the calling thread, and the threads that it starts. Left as it is on a
 /// machine without that core.
@@ -43,6 +50,29 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+/// Descriptors of a table that are no connections'.
+const TABLE_SPARE: u64 = 256;
+
+/// Connections that a table has room for, at the most: what is over is the system's.
+pub(crate) fn table_connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(TABLE_SPARE)).unwrap_or(usize::MAX)
+}
+
+/// The fewest descriptor tables that hold so many connections, where the kernel
+/// deals them out by a hash: six standard deviations fit beside the mean.
+pub(crate) fn tables(connections: usize) -> usize {
+    let room = table_connections_max() as f64;
+    let share = |tables: usize| {
+        let part = 1.0 / tables as f64;
+        let mean = connections as f64 * part;
+        mean + 6.0 * (mean * (1.0 - part)).sqrt()
+    };
+    (1..SHARDS_MAX)
+        .find(|tables| share(*tables) <= room)
+        .unwrap_or(SHARDS_MAX)
 }
 
 /// Nanoseconds of CPU that all living threads of a process have had, system
@@ -84,7 +114,19 @@ const SOCKET_CACHES: [&str; 10] = [
 /// machine, in bytes: objects in use, each with its share of its pages. All slab
 /// pages where only root may know more. What was closed before is waited for.
 pub(crate) fn socket_bytes() -> io::Result<u64> {
-    thread::sleep(SETTLING);
+    let mut last = slab_bytes()?;
+    for _ in 0..SETTLINGS_MAX {
+        thread::sleep(SETTLING);
+        let bytes = slab_bytes()?;
+        if bytes + SETTLED_BYTES >= last {
+            return Ok(bytes);
+        }
+        last = bytes;
+    }
+    Ok(last)
+}
+
+fn slab_bytes() -> io::Result<u64> {
     let Ok(text) = fs::read_to_string("/proc/slabinfo") else {
         return kib(&fs::read_to_string("/proc/meminfo")?, "Slab:");
     };

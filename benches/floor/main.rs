@@ -20,6 +20,7 @@ mod arrivals;
 mod backend;
 mod broker;
 mod cluster;
+mod crowd;
 mod epoll_server;
 mod flood;
 mod hop;
@@ -35,6 +36,7 @@ mod server;
 mod shards;
 mod sweep;
 mod triggers;
+mod visitors;
 
 use std::io;
 
@@ -64,8 +66,9 @@ fn main() -> io::Result<()> {
         [flag, reactor, role] if *flag == server::SERVE_FLAG => {
             return server::serve(Reactor::parse(reactor)?, Role::parse(role)?);
         }
-        [flag, channels, shards, spread, cork] if *flag == broker::SERVE_FLAG => {
-            return broker::serve(Shape::parse(channels, shards, spread, cork)?);
+        [flag, shape @ ..] if *flag == broker::SERVE_FLAG => {
+            let shape = shape.try_into().map_err(io::Error::other)?;
+            return broker::serve(Shape::parse(shape)?);
         }
         _ => {}
     }

@@ -2,11 +2,12 @@
 //! the kernel's.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 
 use crate::armed::{self, Wait};
 use crate::broker::{self, Shape};
-use crate::peers::{Exchange, open};
+use crate::crowd::Crowd;
+use crate::peers::pair;
 use crate::report::{Goal, Report};
 use crate::server::Server;
 use crate::{machine, server};
@@ -32,14 +33,16 @@ pub(crate) fn measure(samples: usize, idle: usize, report: &mut Report) -> io::R
 }
 
 fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
-    let bare = bare_socket(idle / 2)?;
+    // Both ends are in one table here.
+    let pairs = (idle / 2).min(machine::table_connections_max() / 2 - WARM_UP);
+    let bare = bare_socket(pairs)?;
     report.add(
-        &format!("memory: a bare socket, {idle} of them"),
+        &format!("memory: a bare socket, {} of them", 2 * pairs),
         "bytes of the kernel",
         bare,
         None,
     );
-    let poll = armed::bytes_each(Wait::Poll, idle / 2)?;
+    let poll = armed::bytes_each(Wait::Poll, pairs)?;
     let unit = "bytes of the kernel";
     report.add(
         "memory: a multishot poll waiting, beyond its socket",
@@ -47,11 +50,14 @@ fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
         poll,
         None,
     );
-    let receive = armed::bytes_each(Wait::Receive, idle / 2)?;
+    let receive = armed::bytes_each(Wait::Receive, pairs)?;
     let name = "memory: a multishot receive waiting, beyond its socket; against the poll";
     report.compare(name, unit, (receive, poll), None);
     for channels in [1, CHANNELS] {
-        let (server, _) = server::start_broker(Shape::of_one(channels))?;
+        let (server, _) = server::start_broker(Shape {
+            shards: machine::tables(idle + WARM_UP) as u16,
+            ..Shape::of_one(channels)
+        })?;
         let (user, kernel) = growth(&server, idle, channels)?;
         // The client's end is a bare socket.
         let kernel = kernel - bare;
@@ -86,35 +92,23 @@ fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
 
 /// Bytes of the broker and of the kernel for each of so many frontends.
 fn growth(server: &Server, connections: usize, channels: usize) -> io::Result<(f64, f64)> {
-    let subscribe = |index| broker::introduction(&broker::own_channel(index % channels));
-    let _warm = connect(server, WARM_UP, subscribe)?;
+    let subscribe = |index| broker::introduction(&broker::own_channel(index));
+    let crowd = |count| Crowd::new(server.addr, count, (0..channels).map(subscribe).collect());
+    let (warm, frontends) = (crowd(WARM_UP)?, crowd(connections)?);
+    warm.come()?;
+    warm.rest()?;
     let before = (server.private_bytes()?, machine::socket_bytes()?);
-    let _frontends = connect(server, connections, subscribe)?;
+    frontends.come()?;
+    frontends.rest()?;
     let after = (server.private_bytes()?, machine::socket_bytes()?);
     let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
     Ok((each(before.0, after.0), each(before.1, after.1)))
 }
 
-/// Held by nothing but their descriptors, so that the kernel keeps nothing else for them.
-fn connect(
-    server: &Server,
-    count: usize,
-    preamble: impl Fn(usize) -> Vec<Exchange>,
-) -> io::Result<Vec<TcpStream>> {
-    (0..count)
-        .map(|index| open(server.addr, &preamble(index)))
-        .collect()
-}
-
 /// Bytes of the kernel for a socket that is connected and nothing else.
 fn bare_socket(pairs: usize) -> io::Result<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let pair = |_| {
-        Ok([
-            TcpStream::connect(listener.local_addr()?)?,
-            listener.accept()?.0,
-        ])
-    };
+    let pair = |_| pair(&listener);
     let _warm = (0..WARM_UP).map(pair).collect::<io::Result<Vec<_>>>()?;
     let before = machine::socket_bytes()?;
     let _pairs = (0..pairs).map(pair).collect::<io::Result<Vec<_>>>()?;

@@ -1,10 +1,11 @@
 //! The load side: many connections to one server, whatever it is.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use webrocket::model::ConnId;
 use webrocket::net::{Driver, Event, Recv, Sent, Socket};
 
@@ -46,6 +47,14 @@ pub(crate) fn open(addr: SocketAddr, preamble: &[Exchange]) -> io::Result<TcpStr
         }
     }
     Ok(stream)
+}
+
+/// Both ends of a connection that leaves nothing behind when it ends: what lingers
+/// for a minute would be missed in what is measured then.
+pub(crate) fn pair(listener: &TcpListener) -> io::Result<[TcpStream; 2]> {
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+    Ok([client, listener.accept()?.0])
 }
 
 /// Connections past their preamble.

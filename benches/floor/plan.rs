@@ -72,10 +72,10 @@ impl Plan {
                 envelopes: of(2_000_000),
                 simulated: 4_000,
             },
-            idle: number(args, "--idle").unwrap_or(of(18_000)),
+            idle: number(args, "--idle").unwrap_or(of(100_000)),
             arrivals: ArrivalsLoad {
                 upgrades: of(10_000),
-                clients: of(19_000),
+                clients: of(20_000),
             },
             only: value(args, "--only").map(ToOwned::to_owned),
             grows: false,

@@ -84,6 +84,15 @@ impl Server {
         machine::private_bytes(self.child.id())
     }
 
+    /// Tells a broker to stop in order, and does not wait for that.
+    pub(crate) fn stop_in_order(&mut self) -> io::Result<()> {
+        // The end of its input tells it.
+        let stdin = self.child.stdin.take();
+        stdin
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
     pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
         machine::cpu_ns(self.child.id())
     }
@@ -117,6 +126,7 @@ pub(crate) fn start_broker(shape: Shape) -> io::Result<(Server, Place)> {
 fn spawn(arguments: &[&str]) -> io::Result<(Server, String)> {
     let child = Command::new(std::env::current_exe()?)
         .args(arguments)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -114,10 +114,9 @@ fn cost(shards: u16, connections: usize, load: &FanoutLoad) -> io::Result<f64> {
 /// sooner is its own.
 fn added_latency(rounds: usize) -> io::Result<f64> {
     let (server, place) = server::start_broker(Shape {
-        channels: CHANNELS,
         shards: 2,
         spread: true,
-        cork_ms: 0,
+        ..Shape::of_one(CHANNELS)
     })?;
     let homes = [0, 1].map(|shard| {
         let is_home =

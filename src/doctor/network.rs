@@ -6,12 +6,12 @@ use super::finding::{Affects, Finding, Fix, Group, Severity};
 use super::host::Host;
 use crate::limits::LISTEN_BACKLOG_CONNECTIONS;
 
-/// A queue of connections that outlasts a storm of reconnects. The node's
-/// listeners ask for no more, but the kernel has one setting for all.
-const BACKLOG_MIN: u64 = LISTEN_BACKLOG_CONNECTIONS as u64;
+/// The kernel's own default: a queue in which a fifth of a second's arrivals at one
+/// shard have room.
+const BACKLOG_MIN: u64 = 4096;
 
-/// What the tuning files set for both queues.
-const BACKLOG: u64 = 65_535;
+/// What the tuning files set for both queues, and the node's listeners ask for.
+const BACKLOG: u64 = LISTEN_BACKLOG_CONNECTIONS as u64;
 
 /// Bytes of one socket's buffer that a slow consumer may fill in the kernel
 /// before its outbox, with a bound of its own, begins to count.

@@ -1,11 +1,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::limits::{
     ACCEPTS_PER_TURN_MAX, COMPLETIONS_PER_TURN_MAX, CONNECTIONS_PER_SHARD_MAX, KEEPALIVE_IDLE,
-    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTENERS_PER_SHARD_MAX, UNACKNOWLEDGED_TIMEOUT,
+    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG_CONNECTIONS, LISTENERS_PER_SHARD_MAX,
+    UNACKNOWLEDGED_TIMEOUT,
 };
 use crate::model::ConnId;
 use crate::sys::EventFd;
@@ -261,6 +263,40 @@ fn a_tuned_socket_has_the_kernel_notice_who_is_gone() {
     assert_eq!(unacknowledged, Some(UNACKNOWLEDGED_TIMEOUT));
     assert!(options.tcp_nodelay().expect("an option"));
     rig.driver.unwatch(conn(0, 0), socket, false);
+}
+
+/// As many wait at a listener as the system lets: our own bound is not less than
+/// what the tuning files set (tuning/README.md, somaxconn).
+#[test]
+fn a_listener_has_the_backlog_that_the_system_grants() {
+    let listener = bind_all(any_port(), 1).expect("bound").remove(0);
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux");
+    let granted: u32 = text.trim().parse().expect("a number");
+    let bound = LISTEN_BACKLOG_CONNECTIONS.unsigned_abs();
+    // Of a listener `tcpi_sacked` is the length that its queue may have.
+    assert_eq!(tcp_info(&listener).tcpi_sacked, granted.min(bound));
+    let tuned = include_str!("../../tuning/90-webrocket.conf");
+    assert!(tuned.contains(&format!("net.core.somaxconn = {bound}\n")));
+}
+
+fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: pointer and length are those of `info`, which lives through the call
+    // and is all zeros where an older kernel writes less; numbers all of them, so
+    // that any bytes are a value.
+    let (result, info) = unsafe {
+        let result = libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        );
+        (result, info.assume_init())
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    info
 }
 
 #[test]
