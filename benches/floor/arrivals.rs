@@ -36,16 +36,22 @@ pub(crate) fn measure(samples: usize, load: &ArrivalsLoad, report: &mut Report) 
             Some(Goal::AtLeast(30_000.0)),
         );
         drop(server);
-        let cut_off = storm(clients)?;
+        let (cut_off, cpu_seconds) = storm(clients)?;
         let name =
             format!("arrivals: {clients} clients cut off at once, until back and subscribed");
         tell(&name, &cut_off, Some(Goal::AtMost(3.0)), report);
-        report.add(
-            &format!("{name}; admitted"),
-            "clients a second",
-            clients as f64 / cut_off.percentile(100),
-            None,
-        );
+        let count = clients as f64;
+        for (unit, seconds) in [
+            ("clients a second", cut_off.percentile(100)),
+            ("clients a CPU second", cpu_seconds),
+        ] {
+            report.add(
+                &format!("{name}; admitted, {unit}"),
+                unit,
+                count / seconds,
+                None,
+            );
+        }
         let sent_away = drain(clients)?;
         let seconds = drain_ms(clients) as f64 / 1000.0;
         let name = format!(
@@ -108,17 +114,19 @@ fn upgrades(server: &Server, place: &Place, count: usize) -> io::Result<f64> {
     })
 }
 
-/// All are cut off at once and come back as they can.
-fn storm(clients: usize) -> io::Result<Visit> {
+/// All are cut off at once and come back as they can; with the seconds of CPU that
+/// this took the server.
+fn storm(clients: usize) -> io::Result<(Visit, f64)> {
     let (server, place) = server::start_broker(Shape {
         shards: machine::tables(clients) as u16,
         ..Shape::of_one(0)
     })?;
     let crowd = Crowd::new(place.frontends, clients, vec![broker::introduction("room")])?;
     crowd.come()?;
+    let before = server.cpu_ns()?;
     let visit = crowd.storm()?;
-    drop(server);
-    Ok(visit)
+    let cpu_ns = server.cpu_ns()? - before;
+    Ok((visit, cpu_ns as f64 / 1e9))
 }
 
 /// A broker stops in order, and another one takes its port: each client comes back

@@ -253,6 +253,10 @@ pub(crate) fn subscribe(channel: &str) -> Exchange {
     say(format!(r#"{{"subscribe":{{"channel":"{channel}"}}}}"#).as_bytes())
 }
 
+pub(crate) fn unsubscribe(channel: &str) -> Exchange {
+    say(format!(r#"{{"unsubscribe":{{"channel":"{channel}"}}}}"#).as_bytes())
+}
+
 /// Becomes a frontend, past its `:connected`.
 pub(crate) fn upgrade() -> Exchange {
     let request = format!(

@@ -26,6 +26,11 @@ const ALL_BYTES_GOAL: f64 = 5.5 * 1024.0;
 /// The first ones make the broker and the kernel take what is not theirs.
 const WARM_UP: usize = 100;
 
+/// How often each of those subscribes and unsubscribes where there are several
+/// shards: so often that each ring between two was full once. A ring takes its memory
+/// as it is first gone through, whoever comes, and is the node's, not a frontend's.
+const WARM_UP_ROUNDS: usize = 1500;
+
 /// # Errors
 /// Past the bound of user memory as well.
 pub(crate) fn measure(samples: usize, idle: usize, report: &mut Report) -> io::Result<()> {
@@ -58,10 +63,16 @@ fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
             shards: machine::tables(idle + WARM_UP) as u16,
             ..Shape::of_one(channels)
         })?;
-        let (user, kernel) = growth(&server, idle, channels)?;
+        let (node, user, kernel) = growth(&server, idle, channels)?;
         // The client's end is a bare socket.
         let kernel = kernel - bare;
         let name = format!("memory: {idle} idle frontends, channels: {channels}");
+        report.add(
+            &format!("{name}; the node without them, its rings used"),
+            "KiB",
+            node as f64 / 1024.0,
+            None,
+        );
         report.add(
             &format!("{name}; user"),
             "bytes",
@@ -90,11 +101,26 @@ fn sample(idle: usize, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of the broker and of the kernel for each of so many frontends.
-fn growth(server: &Server, connections: usize, channels: usize) -> io::Result<(f64, f64)> {
-    let subscribe = |index| broker::introduction(&broker::own_channel(index));
-    let crowd = |count| Crowd::new(server.addr, count, (0..channels).map(subscribe).collect());
-    let (warm, frontends) = (crowd(WARM_UP)?, crowd(connections)?);
+/// Bytes of the broker without them; and of it and of the kernel for each of so many
+/// frontends.
+fn growth(server: &Server, connections: usize, channels: usize) -> io::Result<(u64, f64, f64)> {
+    let rounds = match machine::tables(connections + WARM_UP) {
+        1 => 0,
+        _ => WARM_UP_ROUNDS,
+    };
+    let channel = |index: usize| broker::own_channel(index % channels);
+    let warm_up = |index: usize| {
+        let mut said = broker::introduction(&channel(index));
+        for round in 1..=rounds {
+            said.push(broker::unsubscribe(&channel(index + round - 1)));
+            said.push(broker::subscribe(&channel(index + round)));
+        }
+        said
+    };
+    let warm = Crowd::new(server.addr, WARM_UP, (0..WARM_UP).map(warm_up).collect())?;
+    let subscribe = |index| broker::introduction(&channel(index));
+    let preambles = (0..channels).map(subscribe).collect();
+    let frontends = Crowd::new(server.addr, connections, preambles)?;
     warm.come()?;
     warm.rest()?;
     let before = (server.private_bytes()?, machine::socket_bytes()?);
@@ -102,7 +128,7 @@ fn growth(server: &Server, connections: usize, channels: usize) -> io::Result<(f
     frontends.rest()?;
     let after = (server.private_bytes()?, machine::socket_bytes()?);
     let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
-    Ok((each(before.0, after.0), each(before.1, after.1)))
+    Ok((before.0, each(before.0, after.0), each(before.1, after.1)))
 }
 
 /// Bytes of the kernel for a socket that is connected and nothing else.
