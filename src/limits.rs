@@ -178,8 +178,8 @@ pub const RING_ENVELOPES_MAX: usize = 4096;
 /// goes into a box.
 pub const ENVELOPE_BYTES_MAX: usize = 64;
 
-/// Frames from other shards that are let go together: a turn's worth. With a quarter
-/// of that a hop measured some percent dearer. Past it: they go amid the turn.
+/// Frames from other shards that are let go together: a turn's worth, and no worse
+/// than a quarter of that (decision 0025). Past it: they go amid the turn.
 pub const SPENT_FRAMES_MAX: usize = ENVELOPES_PER_TURN_MAX;
 
 /// Longest frame that waits for others to be let go, so that those of a shard hold a
