@@ -178,6 +178,14 @@ pub const RING_ENVELOPES_MAX: usize = 4096;
 /// goes into a box.
 pub const ENVELOPE_BYTES_MAX: usize = 64;
 
+/// Longest frame that is copied to other shards together with others. A longer one
+/// is shared: copying it would take longer than counting who shares it.
+pub const BUNDLED_FRAME_BYTES_MAX: usize = 1024;
+
+/// Bytes of small frames that one shard puts together for another: some hundred
+/// frames, which share what an envelope takes. Past it: they leave amid the turn.
+pub const BUNDLE_BYTES_MAX: usize = 16 * 1024;
+
 /// Frames from other shards that are let go together: a turn's worth, and no worse
 /// than a quarter of that (decision 0025). Past it: they go amid the turn.
 pub const SPENT_FRAMES_MAX: usize = ENVELOPES_PER_TURN_MAX;
@@ -597,6 +605,8 @@ const _: () = assert!(OUTBOX_READ_PAUSE_BYTES < OUTBOX_BYTES_MAX);
 // A turn ends with the frame that passes its bound.
 const _: () = assert!(2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX) < OUTBOX_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= GATHERED_BYTES_MAX);
+// A bundle passes the bound of a turn by no more than a message may.
+const _: () = assert!(BUNDLE_BYTES_MAX + 2 * BUNDLED_FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 // So what one session is given of one freeze is bounded as a turn is.
 const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(CORKED_BYTES_PER_VHOST_MAX <= CORKED_BYTES_MAX);

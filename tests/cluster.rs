@@ -5,15 +5,21 @@ mod cluster;
 #[path = "../benches/floor/random.rs"]
 mod random;
 
-use cluster::{Costs, Load, Place, run};
+use cluster::{Costs, Hop, Load, Place, run};
 use random::Random;
 use webrocket::hub::home_of_channel;
 use webrocket::limits::RING_ENVELOPES_MAX;
 use webrocket::model::{ShardId, VhostId};
 
 const COSTS: Costs = Costs {
-    send: 30.0,
-    receive: 40.0,
+    event: Hop {
+        send: 30.0,
+        receive: 40.0,
+    },
+    frame: Hop {
+        send: 12.0,
+        receive: 18.0,
+    },
     wake: 15_000.0,
     woken: 30_000.0,
     look: 100.0,
@@ -103,9 +109,10 @@ fn agrees_with_the_closed_form() {
     let outcome = run(&even(shards), costs, load(16));
     let found = outcome.deliveries_per_second / shards as f64;
     let elsewhere = (shards - 1) as f64 / shards as f64;
-    let hops = elsewhere + (shards - 1) as f64;
+    let both = |hop: Hop| hop.send + hop.receive;
+    let hops = elsewhere * both(costs.event) + (shards - 1) as f64 * both(costs.frame);
     let deliveries = shards as f64;
-    let event = deliveries * costs.delivery + hops * (costs.send + costs.receive);
+    let event = deliveries * costs.delivery + hops;
     let expected = 1e9 * deliveries / event;
     let ratio = found / expected;
     assert!((0.97..=1.005).contains(&ratio), "{ratio}");
@@ -115,12 +122,21 @@ fn agrees_with_the_closed_form() {
 fn hops_and_wakeups_cost_throughput() {
     let place = dealt(16);
     let of = |costs| run(&place, costs, load(16)).deliveries_per_second;
-    let dear = Costs {
-        receive: 10.0 * COSTS.receive,
+    let dear = |hop: Hop| Hop {
+        receive: 10.0 * hop.receive,
+        ..hop
+    };
+    let event = Costs {
+        event: dear(dear(COSTS.event)),
+        ..COSTS
+    };
+    let frame = Costs {
+        frame: dear(COSTS.frame),
         ..COSTS
     };
     let looking = Costs { look: 1e6, ..COSTS };
-    assert!(of(dear) < 0.95 * of(COSTS));
+    assert!(of(event) < 0.95 * of(COSTS));
+    assert!(of(frame) < 0.95 * of(COSTS));
     assert!(of(looking) < 0.95 * of(COSTS));
 }
 

@@ -20,10 +20,10 @@ use super::random::Random;
 /// What things take on the core that does them, in nanoseconds of CPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Costs {
-    /// An envelope, for the shard that puts it into a ring.
-    pub(crate) send: f64,
-    /// And for the one that takes it out.
-    pub(crate) receive: f64,
+    /// An event on its way to its channel's home.
+    pub(crate) event: Hop,
+    /// A frame on its way from there.
+    pub(crate) frame: Hop,
     /// Waking a shard that sleeps, for the one that does.
     pub(crate) wake: f64,
     /// Being woken.
@@ -32,6 +32,13 @@ pub(crate) struct Costs {
     pub(crate) look: f64,
     /// An event that reaches a subscriber, with its share of reading the event.
     pub(crate) delivery: f64,
+}
+
+/// From one shard to another, with its share of the envelope that it travels in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hop {
+    pub(crate) send: f64,
+    pub(crate) receive: f64,
 }
 
 /// Channels with the shards that their subscribers are on.
@@ -332,17 +339,21 @@ impl Cluster<'_> {
             events: &self.events,
             rings: &mut self.rings,
             shard,
-            taken: 0,
             reached: 0,
             handled: 0,
         };
         let it = &mut self.shards[usize::from(shard)];
+        let mut ns = self.costs.look;
         let count = it.deliveries.len().min(ENVELOPES_PER_TURN_MAX);
+        let mut taken = count;
+        ns += count as f64 * self.costs.frame.receive;
         for (from, event, count) in it.deliveries.drain(..count) {
             work.take(from);
             work.deliver(event, count, &mut it.delivered);
         }
         let count = it.requests.len().min(ENVELOPES_PER_TURN_MAX);
+        taken += count;
+        ns += count as f64 * self.costs.event.receive;
         for (from, event) in it.requests.drain(..count) {
             work.take(from);
             work.spread(event, &mut it.sent, &mut it.delivered);
@@ -357,18 +368,18 @@ impl Cluster<'_> {
                 it.sent.push((home, Envelope::Request { event }));
             }
         }
-        if work.taken + work.handled == 0 {
+        if taken + work.handled == 0 {
             return 0;
         }
-        let costs = self.costs;
-        time(
-            costs.look
-                + work.taken as f64 * costs.receive
-                + it.sent.len() as f64 * costs.send
-                + work.reached as f64 * costs.delivery,
-        )
+        for (_, envelope) in &it.sent {
+            ns += match envelope {
+                Envelope::Request { .. } => self.costs.event.send,
+                Envelope::Delivery { .. } => self.costs.frame.send,
+            };
+        }
+        ns += work.reached as f64 * self.costs.delivery;
         // A turn that costs nothing comes to an end, too.
-        .max(1)
+        time(ns).max(1)
     }
 }
 
@@ -378,8 +389,6 @@ struct Work<'a> {
     events: &'a [Event],
     rings: &'a mut [usize],
     shard: ShardId,
-    /// Envelopes.
-    taken: usize,
     /// Subscribers of this shard.
     reached: u64,
     /// Events of this shard's connections.
@@ -392,7 +401,6 @@ impl Work<'_> {
     }
 
     fn take(&mut self, from: ShardId) {
-        self.taken += 1;
         self.rings[usize::from(from) * self.place.shards + usize::from(self.shard)] -= 1;
     }
 

@@ -5,16 +5,19 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
-use webrocket::hub::envelope::{Receipt, Request};
+use webrocket::hub::bundle::{self, Bundles, Label};
+use webrocket::hub::envelope::{Delivery, Receipt, Request};
 use webrocket::limits::RING_ENVELOPES_MAX;
 use webrocket::mesh::{self, ShardPort};
 use webrocket::meter::Moment;
 use webrocket::model::{ChannelId, ConnId, Peer};
 use webrocket::net::Driver;
 
+use crate::cluster::Hop;
 use crate::machine::{self, SERVER_CORE};
 
 /// Envelopes between two flushes.
@@ -83,42 +86,44 @@ impl Passage {
 
 /// CPU of a hop in nanoseconds, its parts apart.
 pub(crate) struct Parts {
-    /// An envelope, for its sender and its receiver, while nobody sleeps.
-    pub(crate) send: f64,
-    pub(crate) receive: f64,
+    /// What hops, while nobody sleeps.
+    pub(crate) hop: Hop,
     /// Ending a sleep of the receiver, for the sender and the receiver.
     pub(crate) wake: f64,
     pub(crate) woken: f64,
 }
 
-/// CPU of both sides for one envelope, in nanoseconds: the sender's, its rests left
-/// out, and the receiver's, which waits in its ring as a shard does whenever
-/// nothing is there, about once a burst.
-pub(crate) fn batched(envelopes: usize) -> io::Result<f64> {
-    let it = pass(envelopes, BURST, Release::Together)?;
-    Ok(it.both_ns())
+/// What hops.
+#[derive(Clone, Copy)]
+pub(crate) enum Cargo {
+    /// Events on their way to their channel's home, each in an envelope of its own.
+    Events,
+    /// The same, their frames let go one by one, as the broker does not.
+    EventsOneByOne,
+    /// Small frames on their way from there, put together as the broker does.
+    Frames,
 }
 
-/// How the receiver lets frames go that it has read.
-#[derive(Clone, Copy)]
-enum Release {
-    /// As the broker does.
-    Together,
-    OneByOne,
+/// CPU of both sides for one event or frame, in nanoseconds: the sender's, its rests left
+/// out, and the receiver's, which waits in its ring as a shard does whenever
+/// nothing is there, about once a burst.
+pub(crate) fn batched(cargo: Cargo, count: usize) -> io::Result<f64> {
+    let it = pass(count, BURST, cargo)?;
+    Ok(it.both_ns())
 }
 
 /// Of an envelope, both sides, while hardly anybody sleeps: with frames let go as
 /// the broker does, and each as soon as it was read.
 pub(crate) fn releases(envelopes: usize) -> io::Result<[f64; 2]> {
     let [together, one_by_one] =
-        [Release::Together, Release::OneByOne].map(|release| pass(envelopes, LONG_BURST, release));
+        [Cargo::Events, Cargo::EventsOneByOne].map(|cargo| pass(envelopes, LONG_BURST, cargo));
     Ok([together?.both_ns(), one_by_one?.both_ns()])
 }
 
 /// Of long bursts with few sleeps, and of short ones with many.
-pub(crate) fn parts(envelopes: usize) -> io::Result<Parts> {
-    let long = pass(envelopes, LONG_BURST, Release::Together)?;
-    let short = pass(envelopes / 32, BATCH, Release::Together)?;
+pub(crate) fn parts(cargo: Cargo, count: usize) -> io::Result<Parts> {
+    let long = pass(count, LONG_BURST, cargo)?;
+    let short = pass(count / 32, BATCH, cargo)?;
     // What an envelope takes, and what a sleep does.
     let solve = |of: fn(&Passage) -> u64| {
         let [many, few] = [&long, &short].map(|it| of(it) as f64);
@@ -130,8 +135,7 @@ pub(crate) fn parts(envelopes: usize) -> io::Result<Parts> {
     let (send, wake) = solve(|it| it.sent_ns);
     let (receive, woken) = solve(|it| it.received_ns);
     Ok(Parts {
-        send,
-        receive,
+        hop: Hop { send, receive },
         wake,
         woken,
     })
@@ -151,14 +155,14 @@ pub(crate) fn look(shards: u16, rounds: usize) -> io::Result<f64> {
     Ok((machine::thread_cpu_ns() - started) as f64 / rounds as f64)
 }
 
-fn pass(envelopes: usize, burst: usize, release: Release) -> io::Result<Passage> {
+fn pass(envelopes: usize, burst: usize, cargo: Cargo) -> io::Result<Passage> {
     let (mut ports, control) = mesh::build(2)?;
     let bursts = envelopes.div_ceil(burst);
     let receiver = ports.pop().ok_or(io::ErrorKind::NotFound)?;
     let sender = ports.pop().ok_or(io::ErrorKind::NotFound)?;
     let passage = thread::scope(|scope| {
-        let receiving = scope.spawn(|| receive(receiver, bursts * burst, release));
-        let sent_ns = send(sender, bursts, burst)?;
+        let receiving = scope.spawn(|| receive(receiver, bursts * burst, cargo));
+        let sent_ns = send(sender, bursts, burst, cargo)?;
         let (received_ns, sleeps) = receiving
             .join()
             .map_err(|_| io::Error::other("the receiver panicked"))??;
@@ -173,17 +177,32 @@ fn pass(envelopes: usize, burst: usize, release: Release) -> io::Result<Passage>
     Ok(passage)
 }
 
-fn send(mut port: ShardPort, bursts: usize, burst: usize) -> io::Result<u64> {
-    let frame = bytes::Bytes::from(vec![b'x'; 100]);
+fn send(mut port: ShardPort, bursts: usize, burst: usize, cargo: Cargo) -> io::Result<u64> {
+    let frame = Bytes::from(vec![b'x'; 100]);
     let conn = ConnId {
         slot: 0,
         generation: 0,
     };
+    let label = Label {
+        channel: ChannelId(1),
+        accepted: Moment::default(),
+        custom: true,
+        echo_of: None,
+    };
+    let mut bundles = Bundles::new(2);
     let mut spent = 0;
     for _ in 0..bursts {
         let before = machine::thread_cpu_ns();
         for _ in 0..burst / BATCH {
             for _ in 0..BATCH {
+                if matches!(cargo, Cargo::Frames) {
+                    if bundles.add(1, label, &frame)
+                        && let Some(frames) = bundles.take(1)
+                    {
+                        port.deliver(1, Delivery::Bundle { frames });
+                    }
+                    continue;
+                }
                 let publish = Request::Publish {
                     channel: ChannelId(1),
                     receipt: Receipt::Echo(Peer { shard: 0, conn }),
@@ -192,6 +211,9 @@ fn send(mut port: ShardPort, bursts: usize, burst: usize) -> io::Result<u64> {
                 };
                 // Waits in the backlog where the receiver is late.
                 port.request(1, publish);
+            }
+            while let Some((to, frames)) = bundles.take_any() {
+                port.deliver(to, Delivery::Bundle { frames });
             }
             port.flush();
         }
@@ -208,7 +230,7 @@ fn send(mut port: ShardPort, bursts: usize, burst: usize) -> io::Result<u64> {
     Ok(spent)
 }
 
-fn receive(mut port: ShardPort, envelopes: usize, release: Release) -> io::Result<(u64, usize)> {
+fn receive(mut port: ShardPort, envelopes: usize, cargo: Cargo) -> io::Result<(u64, usize)> {
     machine::pin_to_core(SERVER_CORE)?;
     let sleeper = port.sleeper();
     let mut driver = Driver::new()?;
@@ -219,12 +241,18 @@ fn receive(mut port: ShardPort, envelopes: usize, release: Release) -> io::Resul
     while taken < envelopes {
         while let Some(request) = port.take_request() {
             if let Request::Publish { frame, .. } = black_box(request) {
-                match release {
-                    Release::Together => port.let_go(frame),
-                    Release::OneByOne => drop(frame),
+                match cargo {
+                    Cargo::EventsOneByOne => drop(frame),
+                    Cargo::Events | Cargo::Frames => port.let_go(frame),
                 }
             }
             taken += 1;
+        }
+        while let Some(delivery) = port.take_delivery() {
+            if let Delivery::Bundle { frames } = delivery {
+                taken += bundle::frames(&frames).map(black_box).count();
+                port.let_go(frames);
+            }
         }
         port.flush();
         sleeper.sleep();

@@ -10,6 +10,7 @@ use webrocket::model::VhostId;
 use crate::broker::{self, Shape};
 use crate::cluster::{self, Costs, Load, Place};
 use crate::flood::{self, SUBSCRIBERS_EACH};
+use crate::hop::Cargo;
 use crate::load::{self, FRAME_BYTES, FanoutLoad};
 use crate::peers::open;
 use crate::plan::Plan;
@@ -32,7 +33,6 @@ const ASKED: usize = 8;
 /// The bench's one vhost is the first of its node.
 const VHOST: VhostId = VhostId(0);
 
-const HOP: &str = "shards: ring hop, batched, both sides";
 const SMALL_CHANNELS_ON_ONE: &str = "shards: 1,000 channels of 10, flat out, one shard";
 
 /// For each simulated shard.
@@ -67,9 +67,15 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
             (added, wake_up),
             Some(Goal::AtMost(1.25)),
         );
-        let hop = hop::batched(load.envelopes)?;
         let unit = "ns CPU an envelope";
-        report.add(HOP, unit, hop, Some(Goal::AtMost(100.0)));
+        for (name, cargo) in [
+            ("an event's hop to its home", Cargo::Events),
+            ("a small frame's hop from its home", Cargo::Frames),
+        ] {
+            let hop = hop::batched(cargo, load.envelopes)?;
+            let name = format!("shards: {name}, batched, both sides");
+            report.add(&name, "ns CPU", hop, Some(Goal::AtMost(100.0)));
+        }
         let [together, one_by_one] = hop::releases(load.envelopes)?;
         let name = "shards: bursts of 3,072, frames let go together; against one by one";
         report.compare(name, unit, (together, one_by_one), None);
@@ -155,21 +161,24 @@ fn round_trip(stream: &mut std::net::TcpStream, event: &[u8], rounds: usize) -> 
 /// Many shards, simulated with what things cost in this run: no machine here has
 /// as many cores.
 fn simulate(load: &ShardsLoad, [small, large]: [f64; 2], report: &mut Report) -> io::Result<()> {
-    let parts = hop::parts(load.envelopes)?;
-    let name = "shards: an envelope while nobody sleeps, both sides";
-    report.add(name, "ns CPU", parts.send + parts.receive, None);
+    let events = hop::parts(Cargo::Events, load.envelopes)?;
+    let frames = hop::parts(Cargo::Frames, load.envelopes)?;
+    for (name, hop) in [("an event", events.hop), ("a small frame", frames.hop)] {
+        let name = format!("shards: {name}'s hop while nobody sleeps, both sides");
+        report.add(&name, "ns CPU", hop.send + hop.receive, None);
+    }
     let name = "shards: ending a sleep of a shard, both sides";
-    report.add(name, "ns CPU", parts.wake + parts.woken, None);
+    report.add(name, "ns CPU", events.wake + events.woken, None);
     for (subscribers, channels, delivery) in [
         (SUBSCRIBERS_EACH, SMALL_CHANNELS, small),
         (LARGE_SUBSCRIBERS, LARGE_CHANNELS, large),
     ] {
         let throughput = |shards: u16| {
             let costs = Costs {
-                send: parts.send,
-                receive: parts.receive,
-                wake: parts.wake,
-                woken: parts.woken,
+                event: events.hop,
+                frame: frames.hop,
+                wake: events.wake,
+                woken: events.woken,
                 look: hop::look(shards, load.rounds)?,
                 delivery,
             };

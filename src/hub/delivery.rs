@@ -1,5 +1,6 @@
 use smallvec::SmallVec;
 
+use super::bundle::{self, Label};
 use super::envelope::{Change, Delivery, Grant, Request, ToControl};
 use super::home::Home;
 use super::session::{Pending, User};
@@ -34,14 +35,20 @@ impl Hub {
                 custom,
                 echo_of,
             } => {
-                if let Some(&key) = self.local_keys.get(&channel) {
-                    self.fan_out
-                        .gather(&mut self.locals, key, &frame, custom, accepted);
-                }
+                let label = Label {
+                    channel,
+                    accepted,
+                    custom,
+                    echo_of,
+                };
+                self.take_frame(label, &frame, fx);
                 fx.let_go(frame);
-                if let Some(conn) = echo_of {
-                    self.take_echo(conn, fx);
+            }
+            Delivery::Bundle { frames } => {
+                for (label, frame) in bundle::frames(&frames) {
+                    self.take_frame(label, frame, fx);
                 }
+                fx.let_go(frames);
             }
             Delivery::PublishRefused { conn } => {
                 if self.session(conn).is_some() {
@@ -82,6 +89,23 @@ impl Hub {
             Delivery::Serve => fx.serve(),
             Delivery::Drain { window_ms } => fx.drain(window_ms),
             Delivery::Stop => fx.stop(),
+        }
+    }
+
+    /// A frame of a channel that is at home on another shard.
+    fn take_frame(&mut self, label: Label, frame: &[u8], fx: &mut impl Effects) {
+        let Label {
+            channel,
+            accepted,
+            custom,
+            echo_of,
+        } = label;
+        if let Some(&key) = self.local_keys.get(&channel) {
+            self.fan_out
+                .gather(&mut self.locals, key, frame, custom, accepted);
+        }
+        if let Some(conn) = echo_of {
+            self.take_echo(conn, fx);
         }
     }
 

@@ -142,6 +142,11 @@ pub enum Delivery {
         /// The sender, where it is on this shard.
         echo_of: Option<ConnId>,
     },
+    /// Small frames, each with a label that says what [`Self::Frame`] says of one.
+    Bundle {
+        /// What `hub/bundle.rs` has written.
+        frames: Bytes,
+    },
     /// The frontend's frame met a channel closed meanwhile.
     PublishRefused {
         /// The sender.

@@ -142,6 +142,7 @@ impl Hub {
 
     /// Sends at most `budget` batches to subscribers; tells how many it sent.
     pub fn flush(&mut self, budget: usize, fx: &mut impl Effects) -> usize {
+        self.send_bundles(fx);
         if self.fan_out.frozen.is_empty() {
             self.freeze();
         }

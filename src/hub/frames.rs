@@ -24,19 +24,14 @@ impl Encoded<'_> {
         }
     }
 
-    /// The frame for one of several other shards; copied once.
+    /// The frame for another shard; copied once.
     pub(super) fn share(&mut self, frames: &mut Frames) -> Bytes {
-        let frame = std::mem::replace(self, Self::Here(&[])).into_shared(frames);
-        *self = Self::Shared(frame.clone());
-        frame
-    }
-
-    /// The frame for the last of them.
-    pub(super) fn into_shared(self, frames: &mut Frames) -> Bytes {
-        match self {
-            Self::Shared(frame) => frame,
+        let shared = match self {
+            Self::Shared(frame) => frame.clone(),
             Self::Here(frame) => frames.encode(frame.len(), |out| out.extend_from_slice(frame)),
-        }
+        };
+        *self = Self::Shared(shared.clone());
+        shared
     }
 }
 
@@ -74,7 +69,7 @@ mod tests {
         let copy = frame.share(&mut frames);
         assert_eq!((&copy[..], frame.bytes()), (&here[..], &here[..]));
         assert_ne!(copy.as_ptr(), here.as_ptr());
-        for shared in [frame.share(&mut frames), frame.into_shared(&mut frames)] {
+        for shared in [frame.share(&mut frames), frame.share(&mut frames)] {
             assert_eq!(shared.as_ptr(), copy.as_ptr(), "copied once");
         }
     }

@@ -1,10 +1,12 @@
 use smallvec::{SmallVec, smallvec};
 
+use super::bundle::Label;
 use super::busy::Tally;
 use super::envelope::{Bearer, Delivery, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::frames::Encoded;
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
+use crate::limits::BUNDLED_FRAME_BYTES_MAX;
 use crate::meter::Moment;
 use crate::model::{ChannelId, ChannelName, Peer, ShardId, SingleAccessToken, Status, VhostId};
 use crate::wire::event;
@@ -72,7 +74,7 @@ impl Hub {
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
                     let (conn, grant) = (from.conn, Err(status));
-                    fx.send(from.shard, Delivery::Token { conn, grant });
+                    self.send(from.shard, Delivery::Token { conn, grant }, fx);
                 }
             }
             Request::Trigger(trigger) => self.take_trigger(trigger, fx),
@@ -225,18 +227,15 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
-        let delivery = |shard, frame| Delivery::Frame {
+        let label = |shard| Label {
             channel,
             accepted,
-            frame,
             custom,
             echo_of: sender
                 .filter(|peer| peer.shard == shard)
                 .map(|peer| peer.conn),
         };
-        // The last one gets the frame itself: its count is on a cache line that
-        // all cores write.
-        let mut last = None;
+        let is_small = frame.bytes().len() <= BUNDLED_FRAME_BYTES_MAX;
         for (shard, &count) in home.subscribers.iter().enumerate() {
             let shard = shard as ShardId;
             if count == 0 {
@@ -249,12 +248,14 @@ impl Hub {
                 }
                 continue;
             }
-            if let Some(before) = last.replace(shard) {
-                fx.send(before, delivery(before, frame.share(&mut self.frames)));
+            let leaves = !is_small || self.bundles.add(shard, label(shard), frame.bytes());
+            if leaves && let Some(frames) = self.bundles.take(shard) {
+                fx.send(shard, Delivery::Bundle { frames });
             }
-        }
-        if let Some(shard) = last {
-            fx.send(shard, delivery(shard, frame.into_shared(&mut self.frames)));
+            if !is_small {
+                let frame = frame.share(&mut self.frames);
+                fx.send(shard, label(shard).with(frame));
+            }
         }
         true
     }
@@ -292,7 +293,8 @@ impl Hub {
         if fx.trigger(trigger.worker, &trigger.packet) {
             self.count_trigger(trigger.vhost, trigger.accepted, fx);
         } else {
-            fx.send(trigger.origin.shard, Delivery::TriggerRefused(trigger));
+            let origin = trigger.origin.shard;
+            self.send(origin, Delivery::TriggerRefused(trigger), fx);
         }
     }
 
@@ -301,7 +303,27 @@ impl Hub {
         if to == self.id {
             self.handle_delivery(delivery, fx);
         } else {
+            self.send_bundle(to, fx);
             fx.send(to, delivery);
         }
+    }
+
+    /// What was put together for that shard goes first.
+    #[inline]
+    fn send_bundle(&mut self, to: ShardId, fx: &mut impl Effects) {
+        if let Some(frames) = self.bundles.take(to) {
+            fx.send(to, Delivery::Bundle { frames });
+        }
+    }
+
+    /// Sends what was put together for other shards, before their rings are flushed;
+    /// tells whether there was anything.
+    pub fn send_bundles(&mut self, fx: &mut impl Effects) -> bool {
+        let mut sent = false;
+        while let Some((to, frames)) = self.bundles.take_any() {
+            fx.send(to, Delivery::Bundle { frames });
+            sent = true;
+        }
+        sent
     }
 }

@@ -7,6 +7,7 @@
 
 mod backend;
 mod batch;
+pub mod bundle;
 mod busy;
 mod channel;
 mod command;
@@ -42,6 +43,7 @@ use crate::model::{ChannelId, ConnId, Peer, Permission, Quotas, ShardId, Sid, Vh
 use crate::wire::deflate::Params;
 use crate::wire::event;
 use batch::KEPT_BYTES_MAX;
+use bundle::Bundles;
 use busy::Busy;
 use channel::Local;
 use fanout::FanOut;
@@ -81,6 +83,8 @@ pub struct Hub {
     stalled: Vec<ConnId>,
     /// Frames that cross cores are encoded here.
     frames: Frames,
+    /// Small ones on their way to other shards.
+    bundles: Bundles,
     /// For bytes that are handed over at once.
     scratch: Vec<u8>,
     /// For the name of a backend's event, as JSON.
@@ -123,6 +127,7 @@ impl Hub {
             permissions: FxHashMap::default(),
             stalled: Vec::new(),
             frames: Frames::default(),
+            bundles: Bundles::new(shards),
             scratch: Vec::new(),
             name: String::new(),
             meter,

@@ -31,6 +31,16 @@ impl Moment {
         Self(now_us as u32)
     }
 
+    /// All that there is of it, for a journey.
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The moment that [`Self::to_bits`] was of.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Microseconds from this moment until `later`; none where `later` is the
     /// earlier one, as the beginning of another shard's turn can be.
     pub fn until(self, later: Self) -> u64 {

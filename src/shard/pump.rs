@@ -207,6 +207,7 @@ impl Pump {
         }
         self.handle_notes();
         self.flush_outboxes();
+        self.hub.send_bundles(&mut self.io);
         self.io.port.flush();
         if self.hub.is_stalled() && self.io.port.has_room() {
             self.hub.handle_room(&mut self.io);

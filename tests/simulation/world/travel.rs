@@ -12,6 +12,11 @@ impl World {
         let shard = self.pick_shard();
         let budget = 1 + self.choices.below(4);
         if !self.is_asleep(shard) {
+            if self.choices.one_in(4) {
+                // A turn that leaves something to be read sends nothing to its own.
+                self.hubs[shard].send_bundles(&mut self.ports[shard]);
+                return;
+            }
             self.hubs[shard].flush(budget, &mut self.ports[shard]);
             self.take_effects(shard);
             let now_us = self.control.now_ms * 1000;
@@ -260,6 +265,7 @@ impl World {
                 self.control.handle(message);
                 moved = true;
             }
+            moved |= self.hubs[from].send_bundles(&mut self.ports[from]);
             while self.hubs[from].flush(usize::MAX, &mut self.ports[from]) > 0 {
                 moved = true;
             }
