@@ -24,6 +24,9 @@ pub(crate) const SUBSCRIBERS_EACH: usize = 10;
 /// Events of a channel under way: what a subscriber's socket holds with ease.
 const EVENTS_UNDER_WAY: usize = 256;
 
+/// Deliveries a second aimed at, over one channel. Many are to keep 80 % of that.
+const DELIVERIES_AIM: f64 = 1e7;
+
 /// Of one write.
 const EVENTS_AT_ONCE: usize = 16;
 
@@ -32,13 +35,13 @@ pub(crate) fn measure(samples: usize, load: &FloodLoad, report: &mut Report) -> 
         let one = one_channel(load)?;
         let name = format!("flat out: 1 channel of {} subscribers", load.subscribers);
         let unit = "deliveries a CPU second";
-        report.add(&name, unit, one, Some(Goal::AtLeast(1e7)));
+        report.add(&name, unit, one, Some(Goal::AtLeast(DELIVERIES_AIM)));
         let many = many_channels(1, load)?;
         let name = format!(
-            "flat out: {} channels of {SUBSCRIBERS_EACH}, random frontends publish; against 1 channel",
+            "flat out: {} channels of {SUBSCRIBERS_EACH}, random frontends publish",
             load.channels
         );
-        report.compare(&name, unit, (many, one), Some(Goal::AtLeast(0.8)));
+        report.add(&name, unit, many, Some(Goal::AtLeast(0.8 * DELIVERIES_AIM)));
     }
     Ok(())
 }

@@ -79,18 +79,20 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
         let [together, one_by_one] = hop::releases(load.envelopes)?;
         let name = "shards: bursts of 3,072, frames let go together; against one by one";
         report.compare(name, unit, (together, one_by_one), None);
-        for (name, load) in [("light", &plan.fanout), ("5,000 events a second", joined)] {
-            let costs = [1, 2].map(|shards| cost(shards, plan.connections, load));
-            let [one, two] = costs;
-            compare(name, [one?, two?], report);
-        }
+        let by_shards = |load: &FanoutLoad| {
+            let [one, two] = [1, 2].map(|shards| cost(shards, plan.connections, load));
+            Ok::<_, io::Error>([one?, two?])
+        };
+        let light = by_shards(&plan.fanout)?;
+        compare("light", light, report);
+        compare("5,000 events a second", by_shards(joined)?, report);
         let rates = [1, 2].map(|shards| flood::many_channels(shards, &plan.flood));
         let [one, two] = rates;
         let costs = [1e9 / one?, 1e9 / two?];
-        let joined = 1e9 / flood::one_channel(&plan.flood)?;
+        let large = 1e9 / flood::one_channel(&plan.flood)?;
         report.add(SMALL_CHANNELS_ON_ONE, "ns CPU a delivery", costs[0], None);
         compare("1,000 channels of 10, flat out", costs, report);
-        simulate(load, [costs[0], joined], report)?;
+        simulate(load, [light[0], costs[0], large], report)?;
     }
     Ok(())
 }
@@ -160,7 +162,11 @@ fn round_trip(stream: &mut std::net::TcpStream, event: &[u8], rounds: usize) -> 
 
 /// Many shards, simulated with what things cost in this run: no machine here has
 /// as many cores.
-fn simulate(load: &ShardsLoad, [small, large]: [f64; 2], report: &mut Report) -> io::Result<()> {
+fn simulate(
+    load: &ShardsLoad,
+    [light, small, large]: [f64; 3],
+    report: &mut Report,
+) -> io::Result<()> {
     let events = hop::parts(Cargo::Events, load.envelopes)?;
     let frames = hop::parts(Cargo::Frames, load.envelopes)?;
     for (name, hop) in [("an event", events.hop), ("a small frame", frames.hop)] {
@@ -169,9 +175,10 @@ fn simulate(load: &ShardsLoad, [small, large]: [f64; 2], report: &mut Report) ->
     }
     let name = "shards: ending a sleep of a shard, both sides";
     report.add(name, "ns CPU", events.wake + events.woken, None);
-    for (subscribers, channels, delivery) in [
-        (SUBSCRIBERS_EACH, SMALL_CHANNELS, small),
-        (LARGE_SUBSCRIBERS, LARGE_CHANNELS, large),
+    for (how, subscribers, channels, delivery) in [
+        ("a send each", SUBSCRIBERS_EACH, SMALL_CHANNELS, light),
+        ("joined", SUBSCRIBERS_EACH, SMALL_CHANNELS, small),
+        ("joined", LARGE_SUBSCRIBERS, LARGE_CHANNELS, large),
     ] {
         let throughput = |shards: u16| {
             let costs = Costs {
@@ -203,7 +210,7 @@ fn simulate(load: &ShardsLoad, [small, large]: [f64; 2], report: &mut Report) ->
         for shards in [16, 64] {
             report.add(
                 &format!(
-                    "shards: what each of {shards} adds, channels of {subscribers}, simulated"
+                    "shards: what each of {shards} adds, channels of {subscribers}, {how}, simulated"
                 ),
                 "of one's throughput",
                 throughput(shards)? / one,

@@ -19,6 +19,10 @@ pub trait Effects {
     /// behind what is queued, or straight to the socket where nothing is.
     fn deliver(&mut self, slot: u32, batch: &[u8]);
 
+    /// Tells that a delivery to this connection comes shortly, and what is looked at
+    /// for it.
+    fn foresee<T>(&self, _slot: u32, _looked_at: &T) {}
+
     /// Whether what was delivered in this turn is enough, for it cost more than its number
     /// tells: the rest goes on in the next turn.
     fn is_spent(&self) -> bool;

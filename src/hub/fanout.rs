@@ -14,13 +14,16 @@
 use slab::Slab;
 
 use super::batch::{Batch, SpareBatches};
-use super::channel::Local;
+use super::channel::{Local, Subscriber};
 use super::cork::{Corks, Gathered, Published};
 use super::deflate::Deflaters;
 use super::session::Session;
 use super::{Effects, Hub};
 use crate::meter::Moment;
 use crate::model::VhostId;
+
+/// Deliveries between the moment when a subscriber is foreseen and its own.
+const SENDS_AHEAD: usize = 1;
 
 /// Batches that wait for their turn to be sent.
 #[derive(Default)]
@@ -160,6 +163,7 @@ impl Hub {
                     return sent;
                 }
                 self.fan_out.subscriber += 1;
+                self.foresee(&local.subscribers, fx);
                 let session = self.sessions[subscriber.slot as usize].as_deref_mut();
                 let Some(session) = session.filter(|s| s.seen < self.fan_out.frozen_until) else {
                     continue;
@@ -198,6 +202,17 @@ impl Hub {
         }
         self.thaw();
         sent
+    }
+
+    /// A `send` takes long enough to have in the cache what the next ones look at.
+    fn foresee(&self, subscribers: &[Subscriber], fx: &impl Effects) {
+        let ahead = self.fan_out.subscriber + SENDS_AHEAD;
+        let Some(subscriber) = subscribers.get(ahead) else {
+            return;
+        };
+        if let Some(session) = self.sessions[subscriber.slot as usize].as_deref() {
+            fx.foresee(subscriber.slot, session);
+        }
     }
 
     fn freeze(&mut self) {

@@ -13,6 +13,7 @@ use crate::mesh::ShardPort;
 use crate::meter::{Clock, Kind, Moment, Occupancy, Refused, ShardMeter, Slow};
 use crate::model::{ConnId, PeerAddress, ShardId, Status, VhostId, VhostQuota};
 use crate::net::{Driver, Flushed, Sent, Socket, Spare};
+use crate::sys;
 
 /// Everything around the hub: sockets, rings, timers. Where a call of the hub
 /// asks for more than bytes, it is noted here and done by the pump afterwards.
@@ -469,6 +470,13 @@ impl Effects for Io {
         };
         block(connection, &mut self.driver, &mut self.notes);
         self.enqueue(slot, batch, sent);
+    }
+
+    fn foresee<T>(&self, slot: u32, looked_at: &T) {
+        sys::prefetch(looked_at);
+        if let Some(connection) = self.connections.get(slot as usize) {
+            sys::prefetch(connection);
+        }
     }
 
     fn is_spent(&self) -> bool {
