@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use webrocket::wire::frame::Opcode;
-use webrocket::wire::packet;
 
 use crate::broker::{self, Place, Shape};
 use crate::flood::per_cpu_second;
@@ -20,6 +19,9 @@ const TRIGGERS_AT_ONCE: usize = 16;
 
 /// Triggers under way.
 const UNDER_WAY: usize = 1024;
+
+/// As workers say it: without the empty line of the server's.
+const HEARTBEAT: &[u8] = b"HB\n\r\n\r\n";
 
 /// Half of what a worker may be silent, and less.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
@@ -70,7 +72,7 @@ fn sample(triggers: usize) -> io::Result<(f64, f64)> {
             if beat.elapsed() > HEARTBEAT_INTERVAL {
                 beat = Instant::now();
                 for worker in 0..WORKERS {
-                    all.send(worker, packet::HEARTBEAT)?;
+                    all.send(worker, HEARTBEAT)?;
                 }
             }
             next = (next + 1) % FRONTENDS;
