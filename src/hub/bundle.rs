@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::Effects;
 use super::envelope::Delivery;
 use super::frames::Frames;
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLED_FRAME_BYTES_MAX};
@@ -35,7 +36,8 @@ const ECHO: u16 = 2;
 const _: () = assert!(BUNDLED_FRAME_BYTES_MAX <= u16::MAX as usize);
 
 impl Label {
-    /// The frame by itself, in an envelope of its own.
+    /// The frame by itself, in an envelope of its own. That has the parts of a label
+    /// side by side: with a whole one it would be larger than a cache line.
     pub fn with(self, frame: Bytes) -> Delivery {
         let Self {
             channel,
@@ -129,6 +131,14 @@ impl Bundles {
         label.write(frame.len(), bundle);
         bundle.extend_from_slice(frame);
         bundle.len() >= BUNDLE_BYTES_MAX
+    }
+
+    /// Sends what goes to this shard before anything else does.
+    #[inline]
+    pub(super) fn send(&mut self, to: ShardId, fx: &mut impl Effects) {
+        if let Some(frames) = self.take(to) {
+            fx.send(to, Delivery::Bundle { frames });
+        }
     }
 
     /// What goes to this shard before anything else does.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use slab::Slab;
 use smallvec::SmallVec;
 
 use super::batch::Batch;
@@ -43,6 +44,20 @@ impl Local {
     }
 }
 
+/// A session with these `others` has a subscription of the channel `key` more, or less.
+fn count_shared(locals: &mut Slab<Local>, key: u32, others: &[Subscription], by: i32) {
+    // With the second one the first begins to be shared, too.
+    let first = match others {
+        [only] => Some(only.local),
+        _ => None,
+    };
+    let this = (!others.is_empty()).then_some(key);
+    for key in this.into_iter().chain(first) {
+        let shared = &mut locals[key as usize].shared;
+        *shared = shared.saturating_add_signed(by);
+    }
+}
+
 impl Hub {
     /// Makes the session a subscriber. Frames published before are none of its business.
     pub(super) fn attach(
@@ -76,14 +91,7 @@ impl Hub {
             }
             key
         });
-        match &session.subscriptions[..] {
-            [] => {}
-            [only] => {
-                self.locals[only.local as usize].shared += 1;
-                self.locals[key as usize].shared += 1;
-            }
-            _ => self.locals[key as usize].shared += 1,
-        }
+        count_shared(&mut self.locals, key, &session.subscriptions, 1);
         let local = &mut self.locals[key as usize];
         local.compressing.add(session.deflate);
         let place = local.subscribers.len() as u32;
@@ -112,14 +120,7 @@ impl Hub {
         let Subscription {
             local: key, place, ..
         } = session.subscriptions.swap_remove(index);
-        match &session.subscriptions[..] {
-            [] => {}
-            [only] => {
-                self.locals[only.local as usize].shared -= 1;
-                self.locals[key as usize].shared -= 1;
-            }
-            _ => self.locals[key as usize].shared -= 1,
-        }
+        count_shared(&mut self.locals, key, &session.subscriptions, -1);
         let local = &mut self.locals[key as usize];
         local.compressing.remove(session.deflate);
         let subscribers = &mut local.subscribers;

@@ -42,7 +42,6 @@ impl Hub {
                     echo_of,
                 };
                 self.take_frame(label, &frame, fx);
-                fx.let_go(frame);
             }
             Delivery::Bundle { frames } => {
                 for (label, frame) in bundle::frames(&frames) {

@@ -2,9 +2,9 @@
 //!
 //! Each frame gets the next sequence number of the shard and is appended to the
 //! `current` batch of its channel. At the end of the turn, or of some turns in
-//! which there was more to be read (docs/decisions/0024), the batches freeze, and each subscriber is given its channel's whole batch in one piece. Where
-//! a turn's budget ends amid a large channel, the next turn goes on; frames
-//! published meanwhile gather in new `current` batches. Where a vhost has a cork
+//! which there was more to be read (docs/decisions/0024), the batches freeze, and
+//! each subscriber is given its channel's whole batch in one piece. Where a turn's
+//! budget ends amid a large channel, the next turn goes on; frames published meanwhile gather in new `current` batches. Where a vhost has a cork
 //! its frames gather longer than a turn (`cork.rs`).
 //!
 //! A session's `seen` is the sequence number up to which it has been given

@@ -26,12 +26,14 @@ impl Encoded<'_> {
 
     /// The frame for another shard; copied once.
     pub(super) fn share(&mut self, frames: &mut Frames) -> Bytes {
-        let shared = match self {
+        match self {
             Self::Shared(frame) => frame.clone(),
-            Self::Here(frame) => frames.encode(frame.len(), |out| out.extend_from_slice(frame)),
-        };
-        *self = Self::Shared(shared.clone());
-        shared
+            Self::Here(frame) => {
+                let copy = frames.encode(frame.len(), |out| out.extend_from_slice(frame));
+                *self = Self::Shared(copy.clone());
+                copy
+            }
+        }
     }
 }
 

@@ -69,7 +69,11 @@ impl Hub {
                 accepted,
                 frame,
             } => {
-                self.home_publish(channel, receipt, Encoded::Shared(frame), accepted, fx);
+                let mut frame = Encoded::Shared(frame);
+                self.home_publish(channel, receipt, &mut frame, accepted, fx);
+                if let Encoded::Shared(frame) = frame {
+                    fx.let_go(frame);
+                }
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -115,7 +119,8 @@ impl Hub {
             fx,
         );
         if let Some(frame) = frame {
-            self.spread(channel, Encoded::Shared(frame), false, self.turn, None, fx);
+            let frame = &mut Encoded::Shared(frame);
+            self.spread(channel, frame, false, self.turn, None, fx);
         }
     }
 
@@ -171,7 +176,8 @@ impl Hub {
             );
         }
         if let Some(frame) = frame {
-            self.spread(channel, Encoded::Shared(frame), false, self.turn, None, fx);
+            let frame = &mut Encoded::Shared(frame);
+            self.spread(channel, frame, false, self.turn, None, fx);
         }
     }
 
@@ -180,7 +186,7 @@ impl Hub {
         &mut self,
         channel: ChannelId,
         receipt: Receipt,
-        frame: Encoded<'_>,
+        frame: &mut Encoded<'_>,
         accepted: Moment,
         fx: &mut impl Effects,
     ) {
@@ -215,7 +221,7 @@ impl Hub {
     pub(super) fn spread(
         &mut self,
         channel: ChannelId,
-        mut frame: Encoded<'_>,
+        frame: &mut Encoded<'_>,
         custom: bool,
         accepted: Moment,
         sender: Option<Peer>,
@@ -248,9 +254,8 @@ impl Hub {
                 }
                 continue;
             }
-            let leaves = !is_small || self.bundles.add(shard, label(shard), frame.bytes());
-            if leaves && let Some(frames) = self.bundles.take(shard) {
-                fx.send(shard, Delivery::Bundle { frames });
+            if !is_small || self.bundles.add(shard, label(shard), frame.bytes()) {
+                self.bundles.send(shard, fx);
             }
             if !is_small {
                 let frame = frame.share(&mut self.frames);
@@ -303,16 +308,8 @@ impl Hub {
         if to == self.id {
             self.handle_delivery(delivery, fx);
         } else {
-            self.send_bundle(to, fx);
+            self.bundles.send(to, fx);
             fx.send(to, delivery);
-        }
-    }
-
-    /// What was put together for that shard goes first.
-    #[inline]
-    fn send_bundle(&mut self, to: ShardId, fx: &mut impl Effects) {
-        if let Some(frames) = self.bundles.take(to) {
-            fx.send(to, Delivery::Bundle { frames });
         }
     }
 

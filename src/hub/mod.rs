@@ -59,7 +59,9 @@ use tokens::Tokens;
 /// order [`Self::handle_delivery`], [`Self::handle_request`],
 /// [`Self::handle_message`], [`Self::handle_text`] and the calls of backend
 /// clients, stopping when [`Self::is_saturated`]; then [`Self::flush`], which sends
-/// what the turn's broadcasts have gathered, and may be called between them as well. A connection
+/// what the turn's broadcasts have gathered, and may be called between them as well
+/// or, while [`Self::is_gathering`], be left to a later turn; and
+/// [`Self::send_bundles`], in each turn, before the rings are flushed. A connection
 /// whose message was answered with [`Flow::Wait`] or [`Flow::Retry`] gives no
 /// further one before [`Effects::resume`]. [`Self::handle_room`] is called when
 /// full rings have room again.
@@ -269,12 +271,12 @@ impl Hub {
     fn with_frame<R>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>),
-        publish: impl FnOnce(&mut Self, Encoded<'_>) -> R,
+        publish: impl FnOnce(&mut Self, &mut Encoded<'_>) -> R,
     ) -> R {
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
         write(&mut frame);
-        let published = publish(self, Encoded::Here(&frame));
+        let published = publish(self, &mut Encoded::Here(&frame));
         if frame.capacity() <= KEPT_BYTES_MAX {
             self.scratch = frame;
         }

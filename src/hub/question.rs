@@ -357,7 +357,7 @@ impl Hub {
         let frame = self.frames.encode(len, |out| {
             event::custom(out, &name, data, None, home.name.as_str());
         });
-        let frame = Encoded::Shared(frame);
+        let frame = &mut Encoded::Shared(frame);
         Finding::Published(self.spread(channel, frame, true, self.turn, None, fx))
     }
 

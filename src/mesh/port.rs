@@ -92,7 +92,7 @@ impl ShardPort {
             delivery_backlog: 0,
             next_request: 0,
             next_delivery: 0,
-            spent: Vec::new(),
+            spent: Vec::with_capacity(SPENT_FRAMES_MAX),
         }
     }
 
