@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::deflate;
 use crate::limits::SPARE_BATCHES_BYTES_MAX;
 use crate::meter::{Moment, ShardMeter};
 use crate::wire::deflate::{Deflater, Params};
@@ -51,8 +52,14 @@ impl Batch {
         self.has_announcements |= !custom;
     }
 
-    /// Compresses the frames for those of these parameters.
-    pub(super) fn pack(&mut self, params: Params, deflater: &mut Deflater, meter: &ShardMeter) {
+    /// Compresses the frames for those of these parameters; tells what that cost.
+    pub(super) fn pack(
+        &mut self,
+        params: Params,
+        deflater: &mut Deflater,
+        meter: &ShardMeter,
+    ) -> usize {
+        let mut cost = 0;
         let at = self.packed.iter().position(|it| it.params == params);
         let at = at.unwrap_or_else(|| {
             self.packed.push(Packed {
@@ -69,6 +76,7 @@ impl Batch {
                 .map_or(0, |before| self.frames[before].end as usize);
             let frame = &self.bytes[start..self.frames[index].end as usize];
             let before = packed.bytes.len();
+            cost += deflate::cost(frame.len());
             if deflater.write_frame(frame, &mut packed.bytes) {
                 meter.compressed.add(1);
                 meter.compressed_from_bytes.add(frame.len() as u64);
@@ -77,6 +85,7 @@ impl Batch {
             }
             packed.ends.push(packed.bytes.len());
         }
+        cost
     }
 
     /// The frames as a subscriber of these parameters gets them; plain where

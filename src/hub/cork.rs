@@ -19,7 +19,8 @@ use super::Hub;
 use super::batch::SpareBatches;
 use super::channel::Local;
 use crate::limits::{
-    BATCH_BYTES_MAX, CORKED_BYTES_MAX, CORKED_BYTES_PER_VHOST_MAX, GATHERED_BYTES_MAX,
+    BATCH_BYTES_MAX, CORKED_BYTES_MAX, CORKED_BYTES_PER_VHOST_MAX, DEFLATED_BYTES_MAX,
+    GATHERED_BYTES_MAX,
 };
 use crate::meter::Moment;
 use crate::model::VhostId;
@@ -31,6 +32,8 @@ pub(super) struct Gathered {
     pub(super) bytes: usize,
     /// Those of channels with a subscriber that has other channels as well.
     pub(super) shared_bytes: usize,
+    /// What it takes to deflate those of channels with a subscriber that compresses.
+    deflate_cost: usize,
     /// Bytes of the channel that has most, when it got its last frame.
     pub(super) channel_bytes: usize,
     /// Subscribers of the channels.
@@ -65,6 +68,7 @@ impl Gathered {
         if local.shared > 0 {
             self.shared_bytes += frame.len();
         }
+        self.deflate_cost += local.compressing.cost(frame.len());
         let batch = local.current.get_or_insert_with(|| {
             self.channels.push(key);
             self.subscribers += local.subscribers.len();
@@ -75,10 +79,11 @@ impl Gathered {
     }
 
     /// Whether nothing more may be gathered before it is sent: what one session
-    /// gets of it, or all.
+    /// gets of it, all, or what has to be deflated.
     pub(super) fn is_full(&self) -> bool {
         self.channel_bytes.max(self.shared_bytes) >= BATCH_BYTES_MAX
             || self.bytes >= GATHERED_BYTES_MAX
+            || self.deflate_cost >= DEFLATED_BYTES_MAX
     }
 
     /// Its channels were taken out to be sent.
@@ -94,6 +99,7 @@ impl Gathered {
         self.channels.append(&mut other.channels);
         self.bytes += std::mem::take(&mut other.bytes);
         self.shared_bytes += std::mem::take(&mut other.shared_bytes);
+        self.deflate_cost += std::mem::take(&mut other.deflate_cost);
         let channel_bytes = std::mem::take(&mut other.channel_bytes);
         self.channel_bytes = self.channel_bytes.max(channel_bytes);
         self.subscribers += std::mem::take(&mut other.subscribers);
@@ -212,6 +218,11 @@ impl Corks {
         if self.spare.len() < SPARE_LISTS_MAX && room <= SPARE_CHANNELS_MAX {
             self.spare.push(cork.gathered);
         }
+    }
+
+    /// Whether frames have waited for as long as they may.
+    pub(super) fn have_opened(&self) -> bool {
+        self.all_open || !self.opened.is_empty()
     }
 
     /// What was to be sent next is on its way: frames wait again.

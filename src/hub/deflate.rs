@@ -1,4 +1,16 @@
+use crate::limits::{DEFLATE_BYTES_MAX, DEFLATE_BYTES_MIN, DEFLATE_FIXED_BYTES};
 use crate::wire::deflate::{Deflater, PARAMS_COUNT, Params};
+
+/// Bytes of the longest frame that may be deflated: its header is 10 at the most.
+const DEFLATED_FRAME_BYTES_MAX: usize = DEFLATE_BYTES_MAX + 10;
+
+/// About what it takes to deflate a frame, or to find that it gets no smaller, in bytes.
+pub(super) fn cost(frame_bytes: usize) -> usize {
+    match frame_bytes {
+        DEFLATE_BYTES_MIN..=DEFLATED_FRAME_BYTES_MAX => frame_bytes + DEFLATE_FIXED_BYTES,
+        _ => 0,
+    }
+}
 
 /// How many of a channel's subscribers on this shard share which parameters.
 #[derive(Default)]
@@ -22,6 +34,15 @@ impl Compressing {
             if self.0[at].1 == 0 {
                 self.0.swap_remove(at);
             }
+        }
+    }
+
+    /// What it takes to deflate a frame for all of them.
+    #[inline]
+    pub(super) fn cost(&self, frame_bytes: usize) -> usize {
+        match self.0.len() {
+            0 => 0,
+            kinds => kinds * cost(frame_bytes),
         }
     }
 

@@ -4,8 +4,9 @@
 //! `current` batch of its channel. At the end of the turn, or of some turns in
 //! which there was more to be read (docs/decisions/0024), the batches freeze, and
 //! each subscriber is given its channel's whole batch in one piece. Where a turn's
-//! budget ends amid a large channel, the next turn goes on; frames published meanwhile gather in new `current` batches. Where a vhost has a cork
-//! its frames gather longer than a turn (`cork.rs`).
+//! budget ends amid a large channel, the next turn goes on; frames published meanwhile
+//! gather in new `current` batches. Where a vhost has a cork its frames gather longer
+//! than a turn (`cork.rs`).
 //!
 //! A session's `seen` is the sequence number up to which it has been given
 //! everything meant for it. So a session with frames of its own, with several
@@ -19,6 +20,7 @@ use super::cork::{Corks, Gathered, Published};
 use super::deflate::Deflaters;
 use super::session::Session;
 use super::{Effects, Hub};
+use crate::limits::DEFLATED_BYTES_MAX;
 use crate::meter::Moment;
 use crate::model::VhostId;
 
@@ -127,9 +129,13 @@ impl Hub {
         self.fan_out.gathered.is_full()
     }
 
-    /// Whether frames are gathered and none of them is being sent.
+    /// Whether frames are gathered that others may join yet: none is being sent,
+    /// and none has waited under a cork before.
     pub fn is_gathering(&self) -> bool {
-        self.fan_out.frozen.is_empty() && !self.fan_out.gathered.channels.is_empty()
+        let fan_out = &self.fan_out;
+        fan_out.frozen.is_empty()
+            && !fan_out.gathered.channels.is_empty()
+            && !fan_out.corks.have_opened()
     }
 
     /// About how many subscribers the frames gathered so far go to; the largest
@@ -223,12 +229,18 @@ impl Hub {
         fan_out.corks.close_again();
         fan_out.channel = 0;
         fan_out.subscriber = 0;
+        let mut deflated = 0;
         for &key in &fan_out.frozen {
             let local = &mut self.locals[key as usize];
             local.frozen = local.current.take();
             if let Some(batch) = local.frozen.as_deref_mut() {
                 for params in local.compressing.iter() {
-                    batch.pack(params, fan_out.deflaters.of(params), &self.meter);
+                    // Of many corks that open together, say.
+                    if deflated >= DEFLATED_BYTES_MAX {
+                        break;
+                    }
+                    let deflater = fan_out.deflaters.of(params);
+                    deflated += batch.pack(params, deflater, &self.meter);
                 }
             }
         }

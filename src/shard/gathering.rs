@@ -1,7 +1,9 @@
 //! For how many turns frames are gathered before they are sent
 //! (docs/decisions/0024).
 
-use crate::limits::GATHERING_MAX;
+use std::time::Duration;
+
+use crate::limits::{GATHERING_MAX, GATHERING_PER_DELIVERY};
 
 /// What has happened since frames were last sent.
 #[derive(Default)]
@@ -14,13 +16,16 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Whether the next turn, which has more to take in, adds to what goes to so
-    /// many subscribers: as long as less was taken in than that. So what waits
-    /// waits about as long as it takes to send it, and the busier a shard is the
-    /// more it joins.
+    /// many subscribers: as long as less was taken in than that, in less time than
+    /// it takes to send to them. So what waits waits about that long, and the
+    /// busier a shard is the more it joins.
     pub(super) fn goes_on(&mut self, deliveries: usize, now_us: u64) -> bool {
         let since_us = *self.since_us.get_or_insert(now_us);
-        let waited_us = u128::from(now_us.saturating_sub(since_us));
-        self.taken < deliveries && waited_us < GATHERING_MAX.as_micros()
+        let waited = Duration::from_micros(now_us.saturating_sub(since_us));
+        let sending = u32::try_from(deliveries).map_or(GATHERING_MAX, |deliveries| {
+            GATHERING_PER_DELIVERY.saturating_mul(deliveries)
+        });
+        self.taken < deliveries && waited < sending.min(GATHERING_MAX)
     }
 }
 
@@ -38,11 +43,20 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_for_so_long() {
+    fn goes_on_for_as_long_as_it_takes_to_send_and_no_longer_than_so() {
+        let each_us = GATHERING_PER_DELIVERY.as_micros() as u64;
         let max_us = GATHERING_MAX.as_micros() as u64;
-        let mut gathering = Gathering::default();
-        assert!(gathering.goes_on(1, 1_000));
-        assert!(gathering.goes_on(1, 1_000 + max_us - 1));
-        assert!(!gathering.goes_on(1, 1_000 + max_us));
+        let many = (max_us / each_us) as usize;
+        for (deliveries, bound_us) in [
+            (1, each_us),
+            (100, 100 * each_us),
+            (many + 1, max_us),
+            (usize::MAX, max_us),
+        ] {
+            let mut gathering = Gathering::default();
+            assert!(gathering.goes_on(deliveries, 1_000));
+            assert!(gathering.goes_on(deliveries, 1_000 + bound_us - 1));
+            assert!(!gathering.goes_on(deliveries, 1_000 + bound_us));
+        }
     }
 }

@@ -388,7 +388,8 @@ impl Pump {
     fn gathers_on(&mut self) -> bool {
         let more = !self.io.ready.is_empty() || self.io.port.has_incoming();
         let deliveries = self.hub.gathered_deliveries();
-        let may = more && self.hub.is_gathering() && !self.is_full();
+        let stops = self.stage == Stage::Stopped;
+        let may = more && self.hub.is_gathering() && !self.is_full() && !stops;
         may && self.gathering.goes_on(deliveries, self.io.turn_us)
     }
 
@@ -439,6 +440,7 @@ impl Pump {
     /// than were read: that is worth gathering until the end of the turn.
     fn flush_answers(&mut self) {
         if self.hub.gathered_deliveries() <= READS_PER_FLUSH_MAX {
+            self.gathering = Gathering::default();
             self.hub.flush(READS_PER_FLUSH_MAX, &mut self.io);
             self.handle_notes();
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tokio_tungstenite::tungstenite::Message;
 use webrocket::limits::{
-    BATCH_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_OUTBOX_BYTES_MAX, MESSAGE_BYTES_MAX,
+    CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_OUTBOX_BYTES_MAX, MESSAGE_BYTES_MAX, outbox_bytes_min,
 };
 use webrocket::meter::Refused;
 use webrocket::model::{Quotas, VhostQuota};
@@ -21,7 +21,7 @@ const MIB: usize = 1024 * 1024;
 fn quotas(message_bytes: usize) -> Quotas {
     let own = VhostQuota {
         message_bytes_max: message_bytes as u32,
-        outbox_bytes_max: 2 * (BATCH_BYTES_MAX + message_bytes) as u32,
+        outbox_bytes_max: outbox_bytes_min(message_bytes) as u32,
         messages_per_second_max: u32::MAX,
         bytes_per_second_max: u32::MAX,
         ..VhostQuota::default()

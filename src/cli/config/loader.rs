@@ -5,7 +5,7 @@ use super::problem::{Problem, Reason, Source};
 use super::table::Place;
 use super::value::show_duration;
 use super::{Given, Settings, Target};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::outbox_bytes_min;
 use crate::model::{VhostPath, VhostQuota};
 
 /// Settings while they are put together.
@@ -84,7 +84,7 @@ impl Loader {
 
     /// A receiver that keeps up is never over its bound: two of the largest turns fit.
     fn check_outbox(&mut self, quota: &VhostQuota, key: impl Fn(&str) -> String) {
-        let needed = 2 * (BATCH_BYTES_MAX as u32 + quota.message_bytes_max);
+        let needed = outbox_bytes_min(quota.message_bytes_max as usize) as u32;
         if quota.outbox_bytes_max >= needed {
             return;
         }

@@ -3,7 +3,6 @@ use std::io;
 use std::path::PathBuf;
 
 use super::value::show_bytes;
-use crate::limits::BATCH_BYTES_MAX;
 use crate::server::TlsFileError;
 
 /// A setting that can't be had: where it was given, its key, and why. One line.
@@ -110,8 +109,8 @@ pub(super) enum Reason {
     },
     /// In bytes.
     #[error(
-        "{} is below {}, twice a message of {} and a batch of {}",
-        show_bytes(*.outbox), show_bytes(*.needed), show_bytes(*.message), show_bytes(BATCH_BYTES_MAX as u32)
+        "{} is below {}, the least for messages of {}",
+        show_bytes(*.outbox), show_bytes(*.needed), show_bytes(*.message)
     )]
     Outbox {
         outbox: u32,

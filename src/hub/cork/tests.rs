@@ -374,6 +374,24 @@ impl Stack {
 }
 
 #[test]
+fn what_has_waited_waits_for_no_more_to_join() {
+    let mut world = corked(10_000);
+    world.subscribe(0);
+    world.flush();
+    world.say(0, "room", "early");
+    for (now_us, opens) in [(9_999, false), (10_000, true)] {
+        world.hub.set_time(0, now_us, &mut world.port);
+        assert_eq!(world.hub.has_deliveries(), opens);
+        assert!(!world.hub.is_gathering());
+    }
+    world.hub.set_quotas(Arc::new(quotas(0)));
+    assert!(!world.hub.is_gathering(), "all have opened");
+    world.flush();
+    world.say(0, "room", "uncorked");
+    assert!(world.hub.is_gathering());
+}
+
+#[test]
 fn a_vhost_holds_so_many_bytes_and_then_opens() {
     let mut stack = Stack::default();
     assert_eq!(stack.publish(1, CORKED_BYTES_PER_VHOST_MAX - 1, 0), 0);

@@ -2,8 +2,11 @@
 
 use super::super::tests::{VHOST, World, conn, local};
 use super::*;
-use crate::limits::{BATCH_BYTES_MAX, GATHERED_BYTES_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, DEFLATE_BYTES_MIN, DEFLATE_FIXED_BYTES, DEFLATED_BYTES_MAX, GATHERED_BYTES_MAX,
+};
 use crate::model::ChannelId;
+use crate::wire::deflate::{Agreement, Params};
 
 /// Channels with so many subscribers each, and with so many of them in other
 /// channels as well.
@@ -71,6 +74,88 @@ fn channels_that_share_subscribers_are_full_together() {
 }
 
 #[test]
+fn channels_that_compress_are_full_with_what_is_to_be_deflated() {
+    let (mut locals, keys) = channels(&[(2, 0), (9, 0), (1, 0)]);
+    for (key, offers) in [
+        (0, &["permessage-deflate"][..]),
+        (
+            1,
+            &[
+                "permessage-deflate",
+                "permessage-deflate; server_max_window_bits=9",
+            ],
+        ),
+    ] {
+        for offer in offers {
+            locals[keys[key] as usize].compressing.add(params(offer));
+        }
+    }
+    let mut fan_out = FanOut::default();
+    gather(&mut fan_out, &mut locals, keys[2], DEFLATED_BYTES_MAX - 1);
+    let short = DEFLATE_BYTES_MIN - 1;
+    for _ in 0..DEFLATED_BYTES_MAX / DEFLATE_FIXED_BYTES {
+        gather(&mut fan_out, &mut locals, keys[0], short);
+    }
+    assert!(!is_full(&fan_out), "none of it is deflated");
+    let half = DEFLATED_BYTES_MAX / 2;
+    gather(
+        &mut fan_out,
+        &mut locals,
+        keys[0],
+        half - DEFLATE_FIXED_BYTES,
+    );
+    // Once for each kind of parameters.
+    let quarter = half / 2 - DEFLATE_FIXED_BYTES;
+    gather(&mut fan_out, &mut locals, keys[1], quarter - 1);
+    assert!(!is_full(&fan_out));
+    let mut last = fan_out;
+    let least = DEFLATE_BYTES_MIN;
+    gather(&mut last, &mut locals, keys[1], least);
+    assert!(is_full(&last));
+}
+
+#[test]
+fn no_more_is_deflated_at_once_than_there_is_room_for() {
+    let mut world = World::new();
+    let each = DEFLATED_BYTES_MAX / 2;
+    let channels: Vec<_> = (0..4).map(|n| format!("room{n}")).collect();
+    for (slot, channel) in (0..).zip(&channels) {
+        world.open_channel(10 + u64::from(slot), channel);
+        world.connect(slot, VHOST);
+        let text = format!(r#"{{"subscribe":{{"channel":"{channel}"}}}}"#);
+        world.message(slot, &text);
+        // Of those whose frames lie there already when somebody comes who compresses.
+        let event = event_of(channel, each);
+        world.message(slot, &event);
+        let key = world.hub.local_keys[&ChannelId(10 + u64::from(slot))];
+        let compressing = &mut world.hub.locals[key as usize].compressing;
+        compressing.add(params("permessage-deflate"));
+    }
+    world.hub.flush(usize::MAX, &mut world.port);
+    // The second one passes the bound.
+    assert_eq!(world.hub.meter.compressed.count(), 2);
+    for (slot, channel) in (0..).zip(&channels) {
+        world.message(slot, &event_of(channel, DEFLATE_BYTES_MIN));
+    }
+    world.hub.flush(usize::MAX, &mut world.port);
+    assert_eq!(
+        world.hub.meter.compressed.count(),
+        2 + 4,
+        "the bound is one freeze's"
+    );
+}
+
+/// A broadcast with a text of so many bytes.
+fn event_of(channel: &str, bytes: usize) -> String {
+    let text = "x".repeat(bytes);
+    format!(r#"{{"broadcast":{{"channel":"{channel}","event":"a","data":{{"t":"{text}"}}}}}}"#)
+}
+
+fn params(offer: &str) -> Option<Params> {
+    Agreement::choose(offer.as_bytes()).map(|it| it.params)
+}
+
+#[test]
 fn all_channels_are_full_together() {
     const EACH: usize = BATCH_BYTES_MAX / 2;
     let (mut locals, keys) = channels(&[(1, 0); GATHERED_BYTES_MAX / EACH]);
@@ -91,10 +176,7 @@ fn what_was_gathered_is_forgotten_once_it_is_sent() {
     world.subscribe(0);
     world.backend_says("room", 1);
     assert!(world.hub.is_gathering());
-    let large = "x".repeat(BATCH_BYTES_MAX);
-    let text =
-        format!(r#"{{"broadcast":{{"channel":"room","event":"a","data":{{"t":"{large}"}}}}}}"#);
-    world.message(0, &text);
+    world.message(0, &event_of("room", BATCH_BYTES_MAX));
     assert!(world.hub.is_saturated());
     world.hub.flush(0, &mut world.port);
     assert!(!world.hub.is_gathering() && !world.hub.is_saturated());

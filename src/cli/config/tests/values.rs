@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{load, problems};
 use crate::limits::{
-    BATCH_BYTES_MAX, CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX,
-    CONFIGURED_BYTES_PER_SECOND_MIN, CONFIGURED_CORK_MAX, CONFIGURED_MESSAGE_BYTES_MAX,
-    CONFIGURED_MESSAGE_BYTES_MIN, CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX,
-    CONFIGURED_OUTBOXES_BYTES_MIN, CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX,
-    CONFIGURED_UNFINISHED_BYTES_MIN, DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX,
+    CHANNELS_PER_VHOST_MAX, CONFIGURED_BYTES_PER_SECOND_MAX, CONFIGURED_BYTES_PER_SECOND_MIN,
+    CONFIGURED_CORK_MAX, CONFIGURED_MESSAGE_BYTES_MAX, CONFIGURED_MESSAGE_BYTES_MIN,
+    CONFIGURED_OUTBOX_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MAX, CONFIGURED_OUTBOXES_BYTES_MIN,
+    CONFIGURED_SUBSCRIPTIONS_MAX, CONFIGURED_UNFINISHED_BYTES_MAX, CONFIGURED_UNFINISHED_BYTES_MIN,
+    DRAIN_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SHARDS_MAX, outbox_bytes_min,
 };
 use crate::model::SlowConsumers;
 
@@ -57,7 +57,7 @@ fn numbers_fit_up_to_their_bounds() {
         CONFIGURED_MESSAGE_BYTES_MIN,
         Some(CONFIGURED_MESSAGE_BYTES_MAX),
     );
-    let outbox_min = 2 * (BATCH_BYTES_MAX + MESSAGE_BYTES_MAX);
+    let outbox_min = outbox_bytes_min(MESSAGE_BYTES_MAX);
     bounds(
         "limits.outbox_bytes",
         outbox_min,
@@ -191,22 +191,29 @@ fn an_outbox_holds_two_of_the_largest_turns() {
     assert!(load(&text("\"640KiB\""), &[], &[]).is_ok());
     assert_eq!(
         problems(&text("655359")),
-        [
-            "w.toml:3: limits.outbox_bytes: 655359 is below 640KiB, twice a message of 64KiB and a batch of 256KiB"
-        ]
+        ["w.toml:3: limits.outbox_bytes: 655359 is below 640KiB, the least for messages of 64KiB"]
+    );
+    // What frames of other shards may pass a turn by: 2 * (256 KiB + 18 KiB)
+    let small = |outbox: u32| {
+        format!(
+            "[limits]\nmessage_bytes = \"1KiB\"\nbytes_per_second = \"1MiB\"\noutbox_bytes = {outbox}"
+        )
+    };
+    assert!(load(&small(548 * 1024), &[], &[]).is_ok());
+    assert_eq!(
+        problems(&small(548 * 1024 - 1)),
+        ["w.toml:4: limits.outbox_bytes: 561151 is below 548KiB, the least for messages of 1KiB"]
     );
     // The message was given, the outbox was not.
     assert_eq!(
         load("", &[("WEBROCKET_LIMITS_MESSAGE_BYTES", "2MiB")], &[]).expect_err("refused"),
-        [
-            "WEBROCKET_LIMITS_MESSAGE_BYTES: 3MiB is below 4608KiB, twice a message of 2MiB and a batch of 256KiB"
-        ]
+        ["WEBROCKET_LIMITS_MESSAGE_BYTES: 3MiB is below 4608KiB, the least for messages of 2MiB"]
     );
     // A vhost has the message of its own and inherits the outbox.
     assert_eq!(
         problems("[vhosts.\"/a\"]\nmessage_bytes = \"2MiB\""),
         [
-            "w.toml:2: vhosts.\"/a\".message_bytes: 3MiB is below 4608KiB, twice a message of 2MiB and a batch of 256KiB"
+            "w.toml:2: vhosts.\"/a\".message_bytes: 3MiB is below 4608KiB, the least for messages of 2MiB"
         ]
     );
     // What it inherits whole is told once.
