@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
 use webrocket::hub::bundle::{self, Bundles, Label};
 use webrocket::hub::envelope::{Delivery, Receipt, Request};
+use webrocket::hub::label::{FrameLabel, PublishLabel};
 use webrocket::limits::RING_ENVELOPES_MAX;
 use webrocket::mesh::{self, ShardPort};
 use webrocket::meter::Moment;
@@ -96,12 +97,14 @@ pub(crate) struct Parts {
 /// What hops.
 #[derive(Clone, Copy)]
 pub(crate) enum Cargo {
-    /// Events on their way to their channel's home, each in an envelope of its own.
+    /// Small events on their way to their channel's home, put together as the broker does.
     Events,
-    /// The same, their frames let go one by one, as the broker does not.
-    EventsOneByOne,
-    /// Small frames on their way from there, put together as the broker does.
+    /// Small frames on their way from there, put together as well.
     Frames,
+    /// Events each in an envelope of its own, as long ones are.
+    Envelopes,
+    /// The same, their frames let go one by one, as the broker does not.
+    EnvelopesOneByOne,
 }
 
 /// CPU of both sides for one event or frame, in nanoseconds: the sender's, its rests left
@@ -115,8 +118,8 @@ pub(crate) fn batched(cargo: Cargo, count: usize) -> io::Result<f64> {
 /// Of an envelope, both sides, while hardly anybody sleeps: with frames let go as
 /// the broker does, and each as soon as it was read.
 pub(crate) fn releases(envelopes: usize) -> io::Result<[f64; 2]> {
-    let [together, one_by_one] =
-        [Cargo::Events, Cargo::EventsOneByOne].map(|cargo| pass(envelopes, LONG_BURST, cargo));
+    let [together, one_by_one] = [Cargo::Envelopes, Cargo::EnvelopesOneByOne]
+        .map(|cargo| pass(envelopes, LONG_BURST, cargo));
     Ok([together?.both_ns(), one_by_one?.both_ns()])
 }
 
@@ -179,40 +182,53 @@ fn pass(envelopes: usize, burst: usize, cargo: Cargo) -> io::Result<Passage> {
 
 fn send(mut port: ShardPort, bursts: usize, burst: usize, cargo: Cargo) -> io::Result<u64> {
     let frame = Bytes::from(vec![b'x'; 100]);
-    let conn = ConnId {
-        slot: 0,
-        generation: 0,
-    };
-    let label = Label {
+    let frame_label = FrameLabel {
         channel: ChannelId(1),
         accepted: Moment::default(),
         custom: true,
         echo_of: None,
     };
-    let mut bundles = Bundles::new(2);
+    let conn = ConnId {
+        slot: 0,
+        generation: 0,
+    };
+    let label = PublishLabel {
+        channel: ChannelId(1),
+        accepted: Moment::default(),
+        receipt: Receipt::Echo(Peer { shard: 0, conn }),
+    };
+    let mut to_subscribers = Bundles::new(2);
+    let mut to_homes = Bundles::new(2);
     let mut spent = 0;
     for _ in 0..bursts {
         let before = machine::thread_cpu_ns();
         for _ in 0..burst / BATCH {
             for _ in 0..BATCH {
-                if matches!(cargo, Cargo::Frames) {
-                    if bundles.add(1, label, &frame)
-                        && let Some(frames) = bundles.take(1)
-                    {
-                        port.deliver(1, Delivery::Bundle { frames });
+                // What finds its ring full waits in the backlog.
+                match cargo {
+                    Cargo::Events => {
+                        if to_homes.add(1, label, &frame)
+                            && let Some(frames) = to_homes.take(1)
+                        {
+                            port.request(1, Request::Bundle { frames });
+                        }
                     }
-                    continue;
+                    Cargo::Frames => {
+                        if to_subscribers.add(1, frame_label, &frame)
+                            && let Some(frames) = to_subscribers.take(1)
+                        {
+                            port.deliver(1, Delivery::Bundle { frames });
+                        }
+                    }
+                    Cargo::Envelopes | Cargo::EnvelopesOneByOne => {
+                        port.request(1, label.with(frame.clone()));
+                    }
                 }
-                let publish = Request::Publish {
-                    channel: ChannelId(1),
-                    receipt: Receipt::Echo(Peer { shard: 0, conn }),
-                    accepted: Moment::default(),
-                    frame: frame.clone(),
-                };
-                // Waits in the backlog where the receiver is late.
-                port.request(1, publish);
             }
-            while let Some((to, frames)) = bundles.take_any() {
+            while let Some((to, frames)) = to_homes.take_any() {
+                port.request(to, Request::Bundle { frames });
+            }
+            while let Some((to, frames)) = to_subscribers.take_any() {
                 port.deliver(to, Delivery::Bundle { frames });
             }
             port.flush();
@@ -240,17 +256,24 @@ fn receive(mut port: ShardPort, envelopes: usize, cargo: Cargo) -> io::Result<(u
     let (mut taken, mut sleeps) = (0, 0);
     while taken < envelopes {
         while let Some(request) = port.take_request() {
-            if let Request::Publish { frame, .. } = black_box(request) {
-                match cargo {
-                    Cargo::EventsOneByOne => drop(frame),
-                    Cargo::Events | Cargo::Frames => port.let_go(frame),
+            match request {
+                Request::Publish { frame, .. } => {
+                    taken += 1;
+                    match cargo {
+                        Cargo::EnvelopesOneByOne => drop(black_box(frame)),
+                        _ => port.let_go(black_box(frame)),
+                    }
                 }
+                Request::Bundle { frames } => {
+                    taken += count::<PublishLabel>(&frames);
+                    port.let_go(frames);
+                }
+                _ => {}
             }
-            taken += 1;
         }
         while let Some(delivery) = port.take_delivery() {
             if let Delivery::Bundle { frames } = delivery {
-                taken += bundle::frames(&frames).map(black_box).count();
+                taken += count::<FrameLabel>(&frames);
                 port.let_go(frames);
             }
         }
@@ -264,4 +287,8 @@ fn receive(mut port: ShardPort, envelopes: usize, cargo: Cargo) -> io::Result<(u
         sleeper.awake();
     }
     Ok((machine::thread_cpu_ns() - before, sleeps))
+}
+
+fn count<L: Label>(frames: &[u8]) -> usize {
+    bundle::frames::<L>(frames).map(black_box).count()
 }

@@ -58,6 +58,10 @@ impl Effects for Sink {
     }
 
     // One shard has nobody to ask.
+    fn has_room(&self, _: ShardId) -> bool {
+        false
+    }
+
     fn try_request(&mut self, _: ShardId, request: Request) -> Result<(), Request> {
         Err(request)
     }

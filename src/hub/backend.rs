@@ -1,5 +1,6 @@
 use super::batch::KEPT_BYTES_MAX;
-use super::envelope::{Ask, Grant, Outcome, Receipt, Request, ToControl};
+use super::envelope::{Ask, Grant, Outcome, Receipt, ToControl};
+use super::label::PublishLabel;
 use super::{Answer, Effects, Hub};
 use crate::model::{ConnId, Status, VhostId};
 use crate::wire::event;
@@ -22,8 +23,8 @@ impl Hub {
         let mut name = std::mem::take(&mut self.name);
         name.clear();
         json::write_string(&mut name, event);
+        let write = |out: &mut _| event::custom(out, &name, data, None, channel);
         if known.home == self.id {
-            let write = |out: &mut _| event::custom(out, &name, data, None, channel);
             self.with_frame(write, |hub, frame| {
                 hub.spread(known.id, frame, true, hub.turn, None, fx)
             });
@@ -31,24 +32,18 @@ impl Hub {
             self.count_broadcast(vhost);
             return Answer::Now(Outcome::Done);
         }
-        let frame = self.frames.encode(name.len() + data.as_str().len(), |out| {
-            event::custom(out, &name, data, None, channel);
-        });
-        self.keep_name(name);
-        let receipt = Receipt::Answer(self.peer(client), request);
-        let publish = Request::Publish {
+        let label = PublishLabel {
             channel: known.id,
-            receipt,
             accepted: self.turn,
-            frame,
+            receipt: Receipt::Answer(self.peer(client), request),
         };
-        match fx.try_request(known.home, publish) {
-            Ok(()) => {
-                self.count_broadcast(vhost);
-                Answer::Later
-            }
-            Err(_) => self.stall_client(client),
+        let taken = self.with_frame(write, |hub, frame| hub.submit(known.home, label, frame, fx));
+        self.keep_name(name);
+        if !taken {
+            return self.stall_client(client);
         }
+        self.count_broadcast(vhost);
+        Answer::Later
     }
 
     pub(super) fn keep_name(&mut self, name: String) {

@@ -5,96 +5,27 @@
 //! the end of the turn, when it is large enough, or before anything else goes to
 //! its shard: what arrives arrives in the order in which it was sent.
 
+use std::marker::PhantomData;
+
 use bytes::Bytes;
 
-use super::Effects;
-use super::envelope::Delivery;
 use super::frames::Frames;
-use crate::limits::{BUNDLE_BYTES_MAX, BUNDLED_FRAME_BYTES_MAX};
-use crate::meter::Moment;
-use crate::model::{ChannelId, ConnId, ShardId};
+use crate::limits::BUNDLE_BYTES_MAX;
+use crate::model::ShardId;
 
 /// What the other shard has to know of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label {
-    /// Its channel.
-    pub channel: ChannelId,
-    /// When it was accepted from its sender.
-    pub accepted: Moment,
-    /// Custom events are kept from hidden subscribers.
-    pub custom: bool,
-    /// The sender, where it is on that shard.
-    pub echo_of: Option<ConnId>,
-}
+pub trait Label: Copy {
+    /// Writes it and how long its frame is.
+    fn write(self, frame_bytes: usize, out: &mut Vec<u8>);
 
-/// Bytes of a label and the length of its frame.
-const LABEL_BYTES: usize = 24;
-
-const CUSTOM: u16 = 1;
-const ECHO: u16 = 2;
-
-const _: () = assert!(BUNDLED_FRAME_BYTES_MAX <= u16::MAX as usize);
-
-impl Label {
-    /// The frame by itself, in an envelope of its own. That has the parts of a label
-    /// side by side: with a whole one it would be larger than a cache line.
-    pub fn with(self, frame: Bytes) -> Delivery {
-        let Self {
-            channel,
-            accepted,
-            custom,
-            echo_of,
-        } = self;
-        Delivery::Frame {
-            channel,
-            accepted,
-            frame,
-            custom,
-            echo_of,
-        }
-    }
-
-    fn write(self, frame_bytes: usize, out: &mut Vec<u8>) {
-        let echo_of = self.echo_of.unwrap_or(ConnId {
-            slot: 0,
-            generation: 0,
-        });
-        let custom = if self.custom { CUSTOM } else { 0 };
-        let echo = if self.echo_of.is_some() { ECHO } else { 0 };
-        let mut bytes = [0; LABEL_BYTES];
-        bytes[..8].copy_from_slice(&self.channel.0.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.accepted.to_bits().to_le_bytes());
-        bytes[12..16].copy_from_slice(&echo_of.slot.to_le_bytes());
-        bytes[16..20].copy_from_slice(&echo_of.generation.to_le_bytes());
-        bytes[20..22].copy_from_slice(&(custom | echo).to_le_bytes());
-        bytes[22..].copy_from_slice(&(frame_bytes as u16).to_le_bytes());
-        out.extend_from_slice(&bytes);
-    }
-
-    /// The label, and the length of its frame.
-    fn read(bytes: &[u8; LABEL_BYTES]) -> (Self, usize) {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |at: usize| u32::from_le_bytes(words[at]);
-        let flags = word(5) as u16;
-        let conn = ConnId {
-            slot: word(3),
-            generation: word(4),
-        };
-        let label = Self {
-            channel: ChannelId(u64::from(word(0)) | u64::from(word(1)) << 32),
-            accepted: Moment::from_bits(word(2)),
-            custom: flags & CUSTOM != 0,
-            echo_of: (flags & ECHO != 0).then_some(conn),
-        };
-        (label, (word(5) >> 16) as usize)
-    }
+    /// Reads it; gives the length of its frame and what follows too.
+    fn read(bundle: &[u8]) -> Option<(Self, usize, &[u8])>;
 }
 
 /// The frames of a bundle, in the order in which they were put in.
-pub fn frames(mut bundle: &[u8]) -> impl Iterator<Item = (Label, &[u8])> {
+pub fn frames<L: Label>(mut bundle: &[u8]) -> impl Iterator<Item = (L, &[u8])> {
     std::iter::from_fn(move || {
-        let (label, rest) = bundle.split_first_chunk()?;
-        let (label, len) = Label::read(label);
+        let (label, len, rest) = L::read(bundle)?;
         let (frame, rest) = rest.split_at_checked(len)?;
         bundle = rest;
         Some((label, frame))
@@ -102,28 +33,36 @@ pub fn frames(mut bundle: &[u8]) -> impl Iterator<Item = (Label, &[u8])> {
 }
 
 /// What is on its way to each other shard.
-pub struct Bundles {
+pub struct Bundles<L> {
     /// By shard; empty ones keep their memory.
     open: Vec<Vec<u8>>,
     /// Shards whose bundle is not empty.
     touched: Vec<ShardId>,
     /// Where those are that leave.
     closed: Frames,
+    label: PhantomData<L>,
 }
 
-impl Bundles {
+impl<L: Label> Bundles<L> {
     /// Nothing for any of so many shards.
     pub fn new(shards: u16) -> Self {
         Self {
             open: vec![Vec::new(); usize::from(shards)],
             touched: Vec::with_capacity(usize::from(shards)),
             closed: Frames::default(),
+            label: PhantomData,
         }
     }
 
-    /// Puts a frame of at most [`BUNDLED_FRAME_BYTES_MAX`] bytes into a shard's bundle;
+    /// Whether something is on its way to the shard.
+    #[inline]
+    pub(super) fn is_open(&self, to: ShardId) -> bool {
+        !self.open[usize::from(to)].is_empty()
+    }
+
+    /// Puts a frame of at most [`BUNDLED_FRAME_BYTES_MAX`](crate::limits::BUNDLED_FRAME_BYTES_MAX) bytes into a shard's bundle;
     /// tells whether that is to leave now.
-    pub fn add(&mut self, to: ShardId, label: Label, frame: &[u8]) -> bool {
+    pub fn add(&mut self, to: ShardId, label: L, frame: &[u8]) -> bool {
         let bundle = &mut self.open[usize::from(to)];
         if bundle.is_empty() {
             self.touched.push(to);
@@ -133,18 +72,10 @@ impl Bundles {
         bundle.len() >= BUNDLE_BYTES_MAX
     }
 
-    /// Sends what goes to this shard before anything else does.
-    #[inline]
-    pub(super) fn send(&mut self, to: ShardId, fx: &mut impl Effects) {
-        if let Some(frames) = self.take(to) {
-            fx.send(to, Delivery::Bundle { frames });
-        }
-    }
-
     /// What goes to this shard before anything else does.
     #[inline]
     pub fn take(&mut self, to: ShardId) -> Option<Bytes> {
-        if self.touched.is_empty() || self.open[usize::from(to)].is_empty() {
+        if self.touched.is_empty() || !self.is_open(to) {
             return None;
         }
         self.touched.retain(|shard| *shard != to);
@@ -170,14 +101,27 @@ impl Bundles {
 
 #[cfg(test)]
 mod tests {
+    use super::super::envelope::Receipt;
+    use super::super::label::{FrameLabel, PublishLabel};
     use super::*;
+    use crate::limits::BUNDLED_FRAME_BYTES_MAX;
+    use crate::meter::Moment;
+    use crate::model::{ChannelId, ConnId, Peer};
 
-    fn label(channel: u64, custom: bool, echo_of: Option<ConnId>) -> Label {
-        Label {
+    fn label(channel: u64, custom: bool, echo_of: Option<ConnId>) -> FrameLabel {
+        FrameLabel {
             channel: ChannelId(channel),
             accepted: Moment::from_us(channel.wrapping_mul(7)),
             custom,
             echo_of,
+        }
+    }
+
+    fn submitted(channel: u64, receipt: Receipt) -> PublishLabel {
+        PublishLabel {
+            channel: ChannelId(channel),
+            accepted: Moment::from_us(channel.wrapping_mul(7)),
+            receipt,
         }
     }
 
@@ -188,23 +132,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn frames_come_out_as_they_went_in() {
+    fn come_out_as_they_went_in<L: Label + PartialEq + std::fmt::Debug>(labels: [L; 3]) {
         let long = vec![b'x'; BUNDLED_FRAME_BYTES_MAX];
-        let sent = [
-            (label(1, true, None), &b"first"[..]),
-            (label(u64::MAX - 9, false, Some(conn(u32::MAX))), b""),
-            (label(3 << 32, true, Some(conn(0))), &long),
-        ];
+        let sent: Vec<_> = labels
+            .into_iter()
+            .zip([&b"first"[..], b"", &long])
+            .collect();
         let mut bundles = Bundles::new(3);
-        for (label, frame) in sent {
+        for &(label, frame) in &sent {
             assert!(!bundles.add(2, label, frame));
         }
         assert_eq!(bundles.take(1), None);
         let bundle = bundles.take(2).expect("a bundle");
-        assert_eq!(frames(&bundle).collect::<Vec<_>>(), sent);
+        assert_eq!(frames(&bundle).collect::<Vec<(L, _)>>(), sent);
         assert_eq!(bundles.take(2), None);
         assert_eq!(bundles.take_any(), None);
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in() {
+        come_out_as_they_went_in([
+            label(1, true, None),
+            label(u64::MAX - 9, false, Some(conn(u32::MAX))),
+            label(3 << 32, true, Some(conn(0))),
+        ]);
+        let peer = |shard, slot| Peer {
+            shard,
+            conn: conn(slot),
+        };
+        come_out_as_they_went_in([
+            submitted(1, Receipt::Echo(peer(u16::MAX, 7))),
+            submitted(u64::MAX - 9, Receipt::Answer(peer(3, u32::MAX), u32::MAX)),
+            submitted(3 << 32, Receipt::Answer(peer(0, 0), 0)),
+        ]);
     }
 
     #[test]
@@ -213,11 +173,15 @@ mod tests {
         for shard in [3, 1, 3] {
             bundles.add(shard, label(u64::from(shard), true, None), b"frame");
         }
+        assert_eq!(
+            [1, 2, 3].map(|shard| bundles.is_open(shard)),
+            [true, false, true]
+        );
         let mut taken: Vec<_> = std::iter::from_fn(|| bundles.take_any()).collect();
         taken.sort_by_key(|(shard, _)| *shard);
         let counts: Vec<_> = taken
             .iter()
-            .map(|(shard, bundle)| (*shard, frames(bundle).count()))
+            .map(|(shard, bundle)| (*shard, frames::<FrameLabel>(bundle).count()))
             .collect();
         assert_eq!(counts, [(1, 1), (3, 2)]);
     }
@@ -227,23 +191,36 @@ mod tests {
         let mut bundles = Bundles::new(2);
         let label = label(1, true, None);
         let frame = vec![b'x'; BUNDLED_FRAME_BYTES_MAX];
+        let mut written = Vec::new();
+        label.write(0, &mut written);
+        let label_bytes = written.len();
         let mut bytes = 0;
-        while bytes + LABEL_BYTES + frame.len() < BUNDLE_BYTES_MAX {
+        while bytes + label_bytes + frame.len() < BUNDLE_BYTES_MAX {
             assert!(!bundles.add(1, label, &frame));
-            bytes += LABEL_BYTES + frame.len();
+            bytes += label_bytes + frame.len();
         }
-        let left = BUNDLE_BYTES_MAX - bytes - LABEL_BYTES;
-        assert!(!bundles.add(1, label, &frame[..left - LABEL_BYTES - 1]));
+        let left = BUNDLE_BYTES_MAX - bytes - label_bytes;
+        assert!(!bundles.add(1, label, &frame[..left - label_bytes - 1]));
         assert!(bundles.add(1, label, b"x"), "at the bound");
     }
 
     #[test]
     fn what_is_cut_off_is_no_frame() {
+        let peer = Peer {
+            shard: 1,
+            conn: conn(2),
+        };
+        let mut bundles = Bundles::new(2);
+        bundles.add(1, submitted(1, Receipt::Answer(peer, 3)), b"frame");
+        let submitted = bundles.take(1).expect("a bundle");
         let mut bundles = Bundles::new(2);
         bundles.add(1, label(1, true, None), b"frame");
-        let bundle = bundles.take(1).expect("a bundle");
-        for len in 0..bundle.len() {
-            assert_eq!(frames(&bundle[..len]).count(), 0);
+        let spread = bundles.take(1).expect("a bundle");
+        for len in 0..submitted.len() {
+            assert_eq!(frames::<PublishLabel>(&submitted[..len]).count(), 0);
+        }
+        for len in 0..spread.len() {
+            assert_eq!(frames::<FrameLabel>(&spread[..len]).count(), 0);
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::envelope::{Join, Receipt, Request};
+use super::label::PublishLabel;
 use super::registry::home_of_token;
 use super::session::{ECHOES_MAX, Pending, Session};
 use super::trigger::Handed;
@@ -204,22 +205,19 @@ impl Hub {
         }
         let (sid, vhost) = (session.sid, session.vhost);
         let receipt = Receipt::Echo(self.peer(conn));
+        let write = |out: &mut _| event::custom(out, event.raw(), data, Some(&sid), channel);
         if home == self.id {
-            let write = |out: &mut _| event::custom(out, event.raw(), data, Some(&sid), channel);
             self.with_frame(write, |hub, frame| {
                 hub.home_publish(id, receipt, frame, hub.turn, fx);
             });
         } else {
-            let frame = self.frames.encode(data.as_str().len(), |out| {
-                event::custom(out, event.raw(), data, Some(&sid), channel);
-            });
-            let publish = Request::Publish {
+            let label = PublishLabel {
                 channel: id,
-                receipt,
                 accepted: self.turn,
-                frame,
+                receipt,
             };
-            if fx.try_request(home, publish).is_err() {
+            let taken = self.with_frame(write, |hub, frame| hub.submit(home, label, frame, fx));
+            if !taken {
                 return Ok(self.stall(conn));
             }
             if let Some(session) = self.session_mut(conn) {
@@ -299,15 +297,13 @@ impl Hub {
                 self.home_leave(channel, from, false, data, fx);
             } else {
                 let data = data.map(Into::into);
-                fx.request(
-                    home,
-                    Request::Leave {
-                        channel,
-                        from,
-                        confirm: false,
-                        data,
-                    },
-                );
+                let leave = Request::Leave {
+                    channel,
+                    from,
+                    confirm: false,
+                    data,
+                };
+                self.request(home, leave, fx);
             }
         }
     }
@@ -321,7 +317,7 @@ impl Hub {
         pending: Pending,
         fx: &mut impl Effects,
     ) -> Flow {
-        if fx.try_request(home, request).is_err() {
+        if !self.try_request(home, request, fx) {
             return self.stall(conn);
         }
         self.set_pending(conn, pending);

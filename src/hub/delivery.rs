@@ -1,8 +1,9 @@
 use smallvec::SmallVec;
 
-use super::bundle::{self, Label};
+use super::bundle;
 use super::envelope::{Change, Delivery, Grant, Request, ToControl};
 use super::home::Home;
+use super::label::FrameLabel;
 use super::session::{Pending, User};
 use super::{Effects, Hub};
 use crate::model::{ChannelId, ConnId, ShardId, Status, VhostId};
@@ -35,7 +36,7 @@ impl Hub {
                 custom,
                 echo_of,
             } => {
-                let label = Label {
+                let label = FrameLabel {
                     channel,
                     accepted,
                     custom,
@@ -92,8 +93,8 @@ impl Hub {
     }
 
     /// A frame of a channel that is at home on another shard.
-    fn take_frame(&mut self, label: Label, frame: &[u8], fx: &mut impl Effects) {
-        let Label {
+    fn take_frame(&mut self, label: FrameLabel, frame: &[u8], fx: &mut impl Effects) {
+        let FrameLabel {
             channel,
             accepted,
             custom,
@@ -125,7 +126,7 @@ impl Hub {
                 confirm: false,
                 data: None,
             };
-            return fx.request(home, leave);
+            return self.request(home, leave, fx);
         };
         let Pending::Join { name, hidden, .. } =
             std::mem::replace(&mut session.pending, Pending::Nothing)

@@ -80,6 +80,9 @@ pub trait Effects {
     /// No shard has a connection left: the pump ends.
     fn stop(&mut self);
 
+    /// Whether a request to another shard would be taken now.
+    fn has_room(&self, to: ShardId) -> bool;
+
     /// Sends a request to another shard.
     ///
     /// # Errors

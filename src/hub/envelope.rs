@@ -43,6 +43,11 @@ pub enum Request {
         /// The whole WebSocket frame.
         frame: Bytes,
     },
+    /// Small frames, each with a label that says what [`Self::Publish`] says of one.
+    Bundle {
+        /// What a [`super::bundle::Bundles`] has put together.
+        frames: Bytes,
+    },
     /// A frontend presents a single access token; goes to the token's home
     /// shard. Answered with [`Delivery::Token`].
     TakeToken {
@@ -144,7 +149,7 @@ pub enum Delivery {
     },
     /// Small frames, each with a label that says what [`Self::Frame`] says of one.
     Bundle {
-        /// What `hub/bundle.rs` has written.
+        /// What a [`super::bundle::Bundles`] has put together.
         frames: Bytes,
     },
     /// The frontend's frame met a channel closed meanwhile.

@@ -1,9 +1,10 @@
 use smallvec::{SmallVec, smallvec};
 
-use super::bundle::Label;
+use super::bundle;
 use super::busy::Tally;
 use super::envelope::{Bearer, Delivery, Join, Outcome, Receipt, Request, ToControl, Trigger};
 use super::frames::Encoded;
+use super::label::{FrameLabel, PublishLabel};
 use super::roster::{Member, Roster};
 use super::{Effects, Hub};
 use crate::limits::BUNDLED_FRAME_BYTES_MAX;
@@ -74,6 +75,18 @@ impl Hub {
                 if let Encoded::Shared(frame) = frame {
                     fx.let_go(frame);
                 }
+            }
+            Request::Bundle { frames } => {
+                for (label, frame) in bundle::frames(&frames) {
+                    let PublishLabel {
+                        channel,
+                        accepted,
+                        receipt,
+                    } = label;
+                    let frame = &mut Encoded::Here(frame);
+                    self.home_publish(channel, receipt, frame, accepted, fx);
+                }
+                fx.let_go(frames);
             }
             Request::TakeToken { from, vhost, token } => {
                 if let Err(status) = self.home_take(from, vhost, token, fx) {
@@ -203,15 +216,17 @@ impl Hub {
                 } else {
                     Outcome::Failed(Status::ChannelNotFound)
                 };
-                self.send(
-                    shard,
-                    Delivery::Answer {
-                        conn,
-                        request,
-                        outcome,
-                    },
-                    fx,
-                );
+                let answer = Delivery::Answer {
+                    conn,
+                    request,
+                    outcome,
+                };
+                if shard == self.id {
+                    self.handle_delivery(answer, fx);
+                } else {
+                    // Ahead of frames that are put together: a backend gets none.
+                    fx.send(shard, answer);
+                }
             }
         }
     }
@@ -233,7 +248,7 @@ impl Hub {
         if custom {
             self.busy.count(channel, &mut home.tally);
         }
-        let label = |shard| Label {
+        let label = |shard| FrameLabel {
             channel,
             accepted,
             custom,
@@ -254,12 +269,13 @@ impl Hub {
                 }
                 continue;
             }
-            if !is_small || self.bundles.add(shard, label(shard), frame.bytes()) {
-                self.bundles.send(shard, fx);
+            let (bundles, label) = (&mut self.to_subscribers, label(shard));
+            if !is_small || bundles.add(shard, label, frame.bytes()) {
+                bundles.send(shard, fx);
             }
             if !is_small {
                 let frame = frame.share(&mut self.frames);
-                fx.send(shard, label(shard).with(frame));
+                fx.send(shard, label.with(frame));
             }
         }
         true
@@ -301,26 +317,5 @@ impl Hub {
             let origin = trigger.origin.shard;
             self.send(origin, Delivery::TriggerRefused(trigger), fx);
         }
-    }
-
-    /// To another shard through its ring, to this one at once.
-    pub(super) fn send(&mut self, to: ShardId, delivery: Delivery, fx: &mut impl Effects) {
-        if to == self.id {
-            self.handle_delivery(delivery, fx);
-        } else {
-            self.bundles.send(to, fx);
-            fx.send(to, delivery);
-        }
-    }
-
-    /// Sends what was put together for other shards, before their rings are flushed;
-    /// tells whether there was anything.
-    pub fn send_bundles(&mut self, fx: &mut impl Effects) -> bool {
-        let mut sent = false;
-        while let Some((to, frames)) = self.bundles.take_any() {
-            fx.send(to, Delivery::Bundle { frames });
-            sent = true;
-        }
-        sent
     }
 }

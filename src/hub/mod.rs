@@ -14,11 +14,13 @@ mod command;
 mod cork;
 mod deflate;
 mod delivery;
+mod dispatch;
 mod effects;
 pub mod envelope;
 mod fanout;
 mod frames;
 mod home;
+pub mod label;
 mod lobby;
 pub mod question;
 mod registry;
@@ -49,6 +51,7 @@ use channel::Local;
 use fanout::FanOut;
 use frames::{Encoded, Frames};
 use home::Home;
+use label::{FrameLabel, PublishLabel};
 use lobby::Lobby;
 use session::Session;
 use tokens::Tokens;
@@ -85,8 +88,10 @@ pub struct Hub {
     stalled: Vec<ConnId>,
     /// Frames that cross cores are encoded here.
     frames: Frames,
-    /// Small ones on their way to other shards.
-    bundles: Bundles,
+    /// Small ones on their way to other shards' subscribers.
+    to_subscribers: Bundles<FrameLabel>,
+    /// Small ones on their way to their channels' homes.
+    to_homes: Bundles<PublishLabel>,
     /// For bytes that are handed over at once.
     scratch: Vec<u8>,
     /// For the name of a backend's event, as JSON.
@@ -129,7 +134,8 @@ impl Hub {
             permissions: FxHashMap::default(),
             stalled: Vec::new(),
             frames: Frames::default(),
-            bundles: Bundles::new(shards),
+            to_subscribers: Bundles::new(shards),
+            to_homes: Bundles::new(shards),
             scratch: Vec::new(),
             name: String::new(),
             meter,

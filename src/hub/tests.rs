@@ -23,6 +23,9 @@ pub(super) struct Port {
     pub(super) deliveries_max: Option<usize>,
     pub(super) disconnected: Vec<ConnId>,
     answers: Vec<Finding>,
+    /// What other shards were asked, up to so many that fit.
+    pub(super) requests: Vec<(ShardId, Request)>,
+    pub(super) requests_max: usize,
     /// What its clock shows.
     pub(super) now_us: u64,
 }
@@ -93,10 +96,19 @@ impl Effects for Port {
     fn quotas_replaced(&mut self) {}
     fn drain(&mut self, _window_ms: u32) {}
     fn stop(&mut self) {}
-    fn try_request(&mut self, _to: ShardId, request: Request) -> Result<(), Request> {
-        Err(request)
+    fn has_room(&self, _to: ShardId) -> bool {
+        self.requests.len() < self.requests_max
     }
-    fn request(&mut self, _to: ShardId, _request: Request) {}
+    fn try_request(&mut self, to: ShardId, request: Request) -> Result<(), Request> {
+        if !self.has_room(to) {
+            return Err(request);
+        }
+        self.requests.push((to, request));
+        Ok(())
+    }
+    fn request(&mut self, to: ShardId, request: Request) {
+        self.requests.push((to, request));
+    }
     fn send(&mut self, _to: ShardId, _delivery: Delivery) {}
 }
 

@@ -94,7 +94,9 @@ impl Hub {
                 accepted: self.turn,
                 packet,
             };
-            handed = match fx.try_request(worker.shard, Request::Trigger(Box::new(trigger))) {
+            let request = Request::Trigger(Box::new(trigger));
+            self.to_homes.send(worker.shard, fx);
+            handed = match fx.try_request(worker.shard, request) {
                 Ok(()) => {
                     lobby.advance();
                     Handed::Taken
@@ -132,7 +134,7 @@ impl Hub {
             lobby.advance();
             trigger.worker = worker.conn;
             if worker.shard != self.id {
-                return fx.request(worker.shard, Request::Trigger(trigger));
+                return self.request(worker.shard, Request::Trigger(trigger), fx);
             }
             if fx.trigger(worker.conn, &trigger.packet) {
                 return self.count_trigger(trigger.vhost, trigger.accepted, fx);

@@ -111,6 +111,13 @@ impl ShardPort {
         self.wakers[usize::from(self.id)].sleeper()
     }
 
+    /// Whether [`Self::try_request`] would take a request to this shard.
+    pub fn has_room_to(&self, to: ShardId) -> bool {
+        self.requests_out[usize::from(to)]
+            .as_ref()
+            .is_some_and(|out| out.backlog.is_empty() && !out.ring.is_full())
+    }
+
     /// Sends a request that may be refused.
     ///
     /// # Errors

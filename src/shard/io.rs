@@ -587,6 +587,10 @@ impl Effects for Io {
         self.notes.push(Note::Stop);
     }
 
+    fn has_room(&self, to: ShardId) -> bool {
+        self.port.has_room_to(to)
+    }
+
     fn try_request(&mut self, to: ShardId, request: Request) -> Result<(), Request> {
         self.port.try_request(to, request)
     }

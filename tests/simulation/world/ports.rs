@@ -204,6 +204,10 @@ impl Effects for Port {
         self.note(Note::Stop);
     }
 
+    fn has_room(&self, to: ShardId) -> bool {
+        self.requests[usize::from(to)].len() < RING
+    }
+
     fn try_request(&mut self, to: ShardId, request: Request) -> Result<(), Request> {
         let ring = &mut self.requests[usize::from(to)];
         if ring.len() >= RING {
@@ -214,7 +218,11 @@ impl Effects for Port {
     }
 
     fn request(&mut self, to: ShardId, request: Request) {
-        self.requests[usize::from(to)].push_back(request);
+        let ring = &mut self.requests[usize::from(to)];
+        if matches!(request, Request::Bundle { .. }) {
+            assert!(ring.len() < RING, "a bundle has no place in its ring");
+        }
+        ring.push_back(request);
     }
 
     fn send(&mut self, to: ShardId, delivery: Delivery) {
