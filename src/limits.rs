@@ -153,9 +153,9 @@ pub const fn outbox_bytes_min(message_bytes: usize) -> usize {
 }
 
 /// Bytes of frames that a shard gathers in all channels before it sends them: a
-/// thousand small channels join some eighty frames of 100 bytes each, and more
+/// thousand small channels join some 160 frames of 100 bytes each, and more
 /// would save little. Past it: nothing more is taken in.
-pub const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of empty batches that a shard keeps for the channels that are busy
 /// next: what it gathers, and what buffers that double are larger. Past it, and

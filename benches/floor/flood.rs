@@ -22,7 +22,7 @@ pub(crate) struct FloodLoad {
 pub(crate) const SUBSCRIBERS_EACH: usize = 10;
 
 /// Events of a channel under way: what a subscriber's socket holds with ease.
-const EVENTS_UNDER_WAY: usize = 256;
+const EVENTS_UNDER_WAY: usize = 512;
 
 /// Deliveries a second aimed at, over one channel. Many are to keep 80 % of that.
 const DELIVERIES_AIM: f64 = 1e7;
