@@ -8,12 +8,13 @@ use webrocket::model::VhostId;
 
 use super::client::Client;
 
-const HAPPENINGS: [&str; 24] = [
+const HAPPENINGS: [&str; 25] = [
     "answers to backends",
     "channels closed",
     "drains",
     "echoes",
     "events",
+    "events in one bundle",
     "frontends sent away",
     "hidden subscriptions",
     "messages offered again",

@@ -45,6 +45,8 @@ impl World {
         );
         let passed = self.ports.iter().map(|port| port.passed).sum();
         self.totals.count("triggers past a worker", passed);
+        let joined = self.ports.iter().map(|port| port.joined).sum();
+        self.totals.count("events in one bundle", joined);
         let echoes = self.clients.iter().map(|client| client.echoes).sum();
         self.totals.count("echoes", echoes);
         self.totals.count("tokens expired", self.control.expired);

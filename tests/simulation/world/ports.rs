@@ -3,8 +3,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use webrocket::hub::Effects;
 use webrocket::hub::envelope::{Delivery, Outcome, Request, ToControl};
+use webrocket::hub::label::PublishLabel;
+use webrocket::hub::{Effects, bundle};
 use webrocket::meter::{Moment, Refused};
 use webrocket::model::{ConnId, ShardId, SingleAccessToken, Status, VhostId};
 
@@ -57,6 +58,8 @@ pub(crate) struct Port {
     pub(crate) presenting: HashSet<ConnId>,
     /// Triggers that a worker could not take.
     pub(crate) passed: usize,
+    /// Events that went to their channel's home behind others in one bundle.
+    pub(crate) joined: usize,
     /// The shard's time.
     pub(crate) now_ms: u64,
     /// Tokens that it said were taken (or whose time was over), and when.
@@ -74,6 +77,7 @@ impl Port {
             refused: 0,
             presenting: HashSet::new(),
             passed: 0,
+            joined: 0,
             now_ms: 0,
             spent: Vec::new(),
         }
@@ -219,8 +223,9 @@ impl Effects for Port {
 
     fn request(&mut self, to: ShardId, request: Request) {
         let ring = &mut self.requests[usize::from(to)];
-        if matches!(request, Request::Bundle { .. }) {
+        if let Request::Bundle { frames } = &request {
             assert!(ring.len() < RING, "a bundle has no place in its ring");
+            self.joined += bundle::frames::<PublishLabel>(frames).count() - 1;
         }
         ring.push_back(request);
     }
