@@ -16,16 +16,20 @@ const FRONTENDS: usize = 2000;
 const BACKENDS: usize = 1000;
 /// Between two bytes of one peer.
 const DRIP: Duration = Duration::from_millis(300);
+/// Between the last byte and the deadline.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// Begins many times and says a byte now and then.
 struct Dribblers {
     streams: Vec<TcpStream>,
     begun: Instant,
+    /// From then on the broker ends them.
+    deadline: Duration,
     bytes: u64,
 }
 
 impl Dribblers {
-    fn begin(addr: std::net::SocketAddr, count: usize, start: &[u8]) -> Self {
+    fn begin(addr: std::net::SocketAddr, count: usize, start: &[u8], deadline: Duration) -> Self {
         let begun = Instant::now();
         let open = |_| {
             let mut stream = connect(addr);
@@ -35,14 +39,18 @@ impl Dribblers {
         Self {
             streams: (0..count).map(open).collect(),
             begun,
+            deadline,
             bytes: 0,
         }
     }
 
-    /// One byte of each, all of which the broker still listens to.
+    /// One byte of each, all of which the broker still listens to: none shortly
+    /// before the deadline, which whoever gives way may meet early.
     fn drip(&mut self) {
         for stream in &mut self.streams {
-            stream.write_all(b"x").expect("sent");
+            if self.begun.elapsed() + MARGIN < self.deadline {
+                stream.write_all(b"x").expect("sent");
+            }
         }
         self.bytes += 1;
         thread::sleep(DRIP);
@@ -50,8 +58,8 @@ impl Dribblers {
 
     /// Goes on until shortly before the deadline; then each is told `last` and
     /// closed, none of them before its time.
-    fn expect_end(mut self, deadline: Duration, last: &str) {
-        while self.begun.elapsed() + 2 * DRIP + Duration::from_secs(1) < deadline {
+    fn expect_end(mut self, last: &str) {
+        while self.begun.elapsed() + MARGIN < self.deadline {
             self.drip();
         }
         for stream in &mut self.streams {
@@ -59,7 +67,7 @@ impl Dribblers {
             stream.read_to_string(&mut answer).expect("an answer");
             assert!(answer.starts_with(last), "{answer:?}");
         }
-        assert!(self.begun.elapsed() >= deadline, "before its time");
+        assert!(self.begun.elapsed() >= self.deadline, "before its time");
     }
 }
 
@@ -67,8 +75,8 @@ impl Dribblers {
 fn slowloris() {
     let stage = Stage::start("");
     let before = stage.resident_bytes();
-    let mut frontends =
-        Dribblers::begin(stage.frontends(), FRONTENDS, b"GET /test HTTP/1.1\r\nX: ");
+    let start = b"GET /test HTTP/1.1\r\nX: ";
+    let mut frontends = Dribblers::begin(stage.frontends(), FRONTENDS, start, HANDSHAKE_TIMEOUT);
     stage.expect("all accepted", || {
         stage.connections(Kind::Handshake) == FRONTENDS as u64
     });
@@ -81,7 +89,7 @@ fn slowloris() {
     assert!(each <= UPGRADE_BYTES_MAX as u64, "{each} bytes each");
 
     let start = b"req:/test:";
-    let mut backends = Dribblers::begin(stage.backends(), BACKENDS, start);
+    let mut backends = Dribblers::begin(stage.backends(), BACKENDS, start, PACKET_TIMEOUT);
     let backend_turns = stage.by_turns(vec![Box::new(|gate| {
         while gate.is_open() {
             backends.drip();
@@ -89,8 +97,8 @@ fn slowloris() {
     })]);
     let said = start.len() as u64 + backends.bytes;
     assert!(said < PACKET_BYTES_MAX as u64, "the time is the bound");
-    backends.expect_end(PACKET_TIMEOUT, &error(400));
-    frontends.expect_end(HANDSHAKE_TIMEOUT, "HTTP/1.1 408 ");
+    backends.expect_end(&error(400));
+    frontends.expect_end("HTTP/1.1 408 ");
     stage.expect_refused(Refused::Timeout, (FRONTENDS + BACKENDS) as u64);
     stage.expect_only_frontends(0);
     report(
